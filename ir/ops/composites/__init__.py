@@ -1,0 +1,15 @@
+"""Composites: ops with a decomposition into primitives, which keep what a primitive loses."""
+
+import importlib as _importlib
+
+for _topic in (
+    "activations",
+    "reductions",
+    "normalization",
+    "pooling",
+    "cumulative",
+    "indexing",
+    "regularization",
+    "attention",
+):
+    _importlib.import_module(f".{_topic}", __name__)

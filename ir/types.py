@@ -1,0 +1,201 @@
+"""Types of values: an element type and a shape whose dimensions may be symbolic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import ml_dtypes
+import numpy as np
+
+from .dims import Dim, DimLike, free_symbols, substitute
+from .errors import DTypeError, ShapeError
+
+_ML = {
+    "bf16": "bfloat16",
+    "f8e4m3fn": "float8_e4m3fn",
+    "f8e5m2": "float8_e5m2",
+    "f8e4m3b11fnuz": "float8_e4m3b11fnuz",
+    "f8e4m3fnuz": "float8_e4m3fnuz",
+    "f8e5m2fnuz": "float8_e5m2fnuz",
+    "i4": "int4",
+    "ui4": "uint4",
+}
+_NUMPY = {
+    "i1": "bool",
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "c64": "complex64",
+    "c128": "complex128",
+    **{f"{s}{b}": f"{n}int{b}" for s, n in (("i", ""), ("ui", "u")) for b in (8, 16, 32, 64)},
+}
+
+#: Element types by their text name (MLIR's, with ``c64`` for complex<f32>).
+ELEMENT_TYPES: dict[str, np.dtype] = {
+    **{short: np.dtype(name) for short, name in _NUMPY.items()},
+    **{short: np.dtype(getattr(ml_dtypes, name)) for short, name in _ML.items()},
+}
+_SHORT = {dtype: short for short, dtype in ELEMENT_TYPES.items()}
+_BY_NAME = {dtype.name: dtype for dtype in _SHORT}
+
+BOOL = ELEMENT_TYPES["i1"]
+F32 = ELEMENT_TYPES["f32"]
+F64 = ELEMENT_TYPES["f64"]
+BF16 = ELEMENT_TYPES["bf16"]
+F16 = ELEMENT_TYPES["f16"]
+I32 = ELEMENT_TYPES["i32"]
+I64 = ELEMENT_TYPES["i64"]
+UI32 = ELEMENT_TYPES["ui32"]
+
+
+def element_type(name: object) -> np.dtype:
+    """The element type called ``name``: a text name (``f32``), a NumPy name, a NumPy dtype or scalar type.
+
+    Raises :class:`DTypeError` for anything lamina has no element type for.
+    """
+    if isinstance(name, np.dtype) and name in _SHORT:
+        return name
+    if isinstance(name, str):
+        found = ELEMENT_TYPES.get(name) or _BY_NAME.get(name)
+        if found is not None:
+            return found
+    try:
+        dtype = np.dtype(name)  # type: ignore[call-overload]
+    except TypeError:
+        dtype = None
+    if dtype not in _SHORT:
+        raise DTypeError(f"{name!r} is no element type; expected one of {', '.join(sorted(_BY_NAME))}")
+    return dtype
+
+
+def short_name(dtype: np.dtype) -> str:
+    """The text name of an element type: ``f32``, ``bf16``, ``ui8``, ``i1`` ..."""
+    return _SHORT[dtype]
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """True for every real floating-point type, bfloat16 and float8 included."""
+    return dtype.kind == "f" or short_name(dtype).startswith(("bf", "f8"))
+
+
+def is_integer(dtype: np.dtype) -> bool:
+    """True for signed and unsigned integers of every width; not for bool."""
+    return dtype.kind in "iu" or short_name(dtype) in ("i4", "ui4")
+
+
+def is_unsigned(dtype: np.dtype) -> bool:
+    """True for unsigned integers."""
+    return short_name(dtype).startswith("ui")
+
+
+def is_complex(dtype: np.dtype) -> bool:
+    """True for complex64 and complex128."""
+    return dtype.kind == "c"
+
+
+def bit_width(dtype: np.dtype) -> int:
+    """Bits an element takes: 4 for int4, 1 for bool, else 8 per byte."""
+    name = short_name(dtype)
+    return {"i4": 4, "ui4": 4, "i1": 1}.get(name, dtype.itemsize * 8)
+
+
+class TensorType:
+    """An element type and a shape: ``f32[N,64]``. Immutable and hashable.
+
+    Args:
+        dtype: anything :func:`element_type` takes.
+        shape: dimensions, each an integer >= 0 or a symbolic :class:`Dim`.
+        sharding: how the value is laid over devices; None where nothing is said.
+    """
+
+    __slots__ = ("_hash", "dtype", "shape", "sharding")
+
+    def __init__(self, dtype: object, shape: Iterable[DimLike] = (), sharding: object = None) -> None:
+        self.dtype = element_type(dtype)
+        self.shape = tuple(d if isinstance(d, Dim) else _size(d) for d in shape)
+        self.sharding = sharding
+        self._hash = hash((self.dtype, self.shape))
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> DimLike:
+        """Number of elements."""
+        product: DimLike = 1
+        for dim in self.shape:
+            product = product * dim
+        return product
+
+    @property
+    def is_static(self) -> bool:
+        """True where no dimension is symbolic."""
+        return all(isinstance(d, int) for d in self.shape)
+
+    @property
+    def symbols(self) -> set[str]:
+        return free_symbols(*self.shape)
+
+    def with_shape(self, shape: Iterable[DimLike]) -> TensorType:
+        return TensorType(self.dtype, shape)
+
+    def with_dtype(self, dtype: object) -> TensorType:
+        return TensorType(dtype, self.shape, self.sharding)
+
+    def substitute(self, values: Mapping[str, DimLike]) -> TensorType:
+        """The same type with symbols replaced."""
+        if self.is_static:
+            return self
+        return TensorType(self.dtype, (substitute(d, values) for d in self.shape), self.sharding)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, TensorType)
+            and self.dtype == other.dtype
+            and self.shape == other.shape
+            and self.sharding == other.sharding
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
+
+    __repr__ = __str__
+
+
+def _size(dim: object) -> int:
+    try:
+        size = int(dim.__index__())  # type: ignore[attr-defined]
+    except AttributeError:
+        raise ShapeError(f"a dimension is an integer or a symbolic expression, received {dim!r}") from None
+    if size < 0:
+        raise ShapeError(f"a dimension is an integer >= 0, received {size}")
+    return size
+
+
+def static_shape(type_: TensorType) -> tuple[int, ...]:
+    """The shape of a type without symbolic dimensions. Raises :class:`ShapeError` where it has some."""
+    if not type_.is_static:
+        raise ShapeError(f"expected integer dimensions, received {type_}; give its symbols values")
+    return tuple(int(d) for d in type_.shape)  # type: ignore[arg-type]
+
+
+class TokenType:
+    """The type of a value that only orders effects."""
+
+    __slots__ = ()
+    shape: tuple[int, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TokenType)
+
+    def __hash__(self) -> int:
+        return hash(TokenType)
+
+    def __str__(self) -> str:
+        return "token"
+
+    __repr__ = __str__
