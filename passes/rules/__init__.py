@@ -1,0 +1,1 @@
+"""Rewrite rules, grouped by purpose. Each module lists its rules as ``RULES``."""
