@@ -1,0 +1,1 @@
+"""From the graph to another language and back."""

@@ -1,0 +1,225 @@
+"""MLIR's Python bindings: contexts, types, attributes, locations, verification.
+
+The one place in lowering/ that touches names which jax and jaxlib do not promise to keep; everything else imports
+``ir``, ``Attribute`` helpers and the rest from here. Functions that build types, attributes or locations do so in the
+context that is current (``with context():``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.mlir import ir
+from jax.extend.mlir.dialects import stablehlo
+from jax.interpreters import mlir as jax_mlir
+
+from ..ir.errors import UnsupportedError, VerificationError
+from ..ir.location import UNKNOWN, Frame, Location
+from ..ir.types import ELEMENT_TYPES, TensorType, short_name
+
+__all__ = [
+    "array_attribute",
+    "bool_array",
+    "check_jax_version",
+    "context",
+    "element_type_of",
+    "flag",
+    "int_array",
+    "integer",
+    "ir",
+    "location",
+    "matrix",
+    "mlir_element_type",
+    "mlir_errors",
+    "parse_module",
+    "precision",
+    "stablehlo",
+    "string",
+    "symbol",
+    "symbol_table",
+    "tensor_type",
+    "type_of",
+    "verify_module",
+]
+
+SUPPORTED_JAX = ((0, 10, 2), (0, 13))
+
+
+def check_jax_version(installed: str = jax.__version__) -> None:
+    """Raise :class:`UnsupportedError` where the jax version is outside the range these bindings were tried with."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", installed)[:3])
+    low, high = SUPPORTED_JAX
+    if not low <= numbers < high:
+        raise UnsupportedError(
+            f"jax {installed} is installed; lamina supports >={'.'.join(map(str, low))},"
+            f"<{'.'.join(map(str, high))} (its MLIR bindings change between releases): "
+            f"pip install 'jax>={'.'.join(map(str, low))},<{'.'.join(map(str, high))}'"
+        )
+
+
+check_jax_version()
+
+
+@contextmanager
+def context() -> Iterator[ir.Context]:
+    """Within the block a fresh MLIR context is current; it knows the func, stablehlo, chlo and sdy dialects.
+
+    What is made in it keeps it alive, and names it (``module.context``).
+    """
+    with jax_mlir.make_ir_context() as made, ir.Location.unknown():
+        yield made
+
+
+# Types. Our text names are MLIR's, but for these.
+
+_SPELLED = {
+    "c64": "complex<f32>",
+    "c128": "complex<f64>",
+    "f8e4m3fn": "f8E4M3FN",
+    "f8e5m2": "f8E5M2",
+    "f8e4m3b11fnuz": "f8E4M3B11FNUZ",
+    "f8e4m3fnuz": "f8E4M3FNUZ",
+    "f8e5m2fnuz": "f8E5M2FNUZ",
+}
+_DTYPES = {_SPELLED.get(name, name): dtype for name, dtype in ELEMENT_TYPES.items()}
+
+
+def mlir_element_type(dtype: np.dtype) -> ir.Type:
+    """The MLIR type of one element."""
+    name = short_name(dtype)
+    return ir.Type.parse(_SPELLED.get(name, name))
+
+
+def element_type_of(type: ir.Type) -> np.dtype:
+    """The NumPy dtype of an MLIR element type. Raises :class:`UnsupportedError` where lamina has none for it."""
+    found = _DTYPES.get(str(type))
+    if found is None:
+        raise UnsupportedError(f"MLIR element type {type} has no counterpart; expected one of {', '.join(_DTYPES)}")
+    return found
+
+
+def tensor_type(type: TensorType) -> ir.Type:
+    """``tensor<...>`` for a static type. Raises :class:`UnsupportedError` where a dimension is symbolic."""
+    if not type.is_static:
+        symbols = ", ".join(sorted(type.symbols))
+        raise UnsupportedError(
+            f"StableHLO is emitted for concrete shapes, and {type} has the symbolic dimensions {symbols}; "
+            f"give them values: dims={{{', '.join(f'{s!r}: 32' for s in sorted(type.symbols))}}}"
+        )
+    return ir.RankedTensorType.get([int(d) for d in type.shape], mlir_element_type(type.dtype))  # type: ignore[arg-type]
+
+
+def type_of(value: ir.Value) -> TensorType:
+    """The type of an MLIR value, as ours."""
+    type = ir.RankedTensorType(value.type)
+    return TensorType(element_type_of(type.element_type), type.shape)
+
+
+# Attributes.
+
+
+def array_attribute(array: np.ndarray) -> ir.Attribute:
+    """``dense<...>`` of any element type; an array that holds one value everywhere is kept as that one value."""
+    shape = array.shape
+    data = np.ascontiguousarray(array)
+    if array.size > 1:
+        raw = data.reshape(-1).view(np.uint8).reshape(array.size, -1)
+        if (raw == raw[0]).all():  # bit for bit, so that NaN and -0 count
+            data = data.reshape(-1)[:1]
+    if data.dtype.kind == "V" or short_name(data.dtype) in ("i4", "ui4"):  # no type of NumPy's own is no buffer
+        data = data.view(f"u{data.dtype.itemsize}")
+    buffer: Any = data.reshape(-1)  # NumPy's stubs do not say that arrays are buffers
+    return ir.DenseElementsAttr.get(buffer, type=mlir_element_type(array.dtype), shape=shape)
+
+
+def int_array(values: Sequence[object]) -> ir.Attribute:
+    """``array<i64: ...>``."""
+    return ir.DenseI64ArrayAttr.get([int(v) for v in values])  # type: ignore[call-overload]
+
+
+def bool_array(values: Sequence[bool]) -> ir.Attribute:
+    """``array<i1: ...>``."""
+    return ir.DenseBoolArrayAttr.get([bool(v) for v in values])
+
+
+def matrix(rows: Sequence[Sequence[object]], columns: int) -> ir.Attribute:
+    """``dense<[[...]]> : tensor<?x?xi64>``; ``columns`` says the width where there are no rows."""
+    data = np.array([[int(v) for v in row] for row in rows], np.int64).reshape(len(rows), columns)  # type: ignore[call-overload]
+    return array_attribute(data)
+
+
+def integer(value: object, bits: int = 64) -> ir.Attribute:
+    """An integer attribute of ``bits`` bits."""
+    return ir.IntegerAttr.get(ir.IntegerType.get_signless(bits), int(value))  # type: ignore[call-overload]
+
+
+def flag(value: bool) -> ir.Attribute:
+    """``true`` or ``false``."""
+    return ir.BoolAttr.get(bool(value))
+
+
+def string(value: str) -> ir.Attribute:
+    """A string attribute."""
+    return ir.StringAttr.get(value)
+
+
+def symbol(name: str) -> ir.Attribute:
+    """``@name``."""
+    return ir.FlatSymbolRefAttr.get(name)
+
+
+def precision(name: str) -> ir.Attribute:
+    """The precision of both operands of a contraction: default, high or highest."""
+    return ir.ArrayAttr.get([stablehlo.PrecisionAttr.get(name.upper())] * 2)
+
+
+# Locations.
+
+
+def location(where: Location, op: str) -> ir.Location:
+    """``"layer/op"`` over the Python frames; XLA's metadata shows them as op_name and stack frames."""
+    layers = "+".join(where.layers)
+    return ir.Location.name(f"{layers}/{op}" if layers else op, childLoc=_frames(where.frames))
+
+
+def _frames(frames: Sequence[Frame]) -> ir.Location:
+    located = [ir.Location.name(f.function, childLoc=ir.Location.file(f.file, f.line, 0)) for f in frames]
+    if not located:
+        return ir.Location.unknown()
+    return ir.Location.callsite(located[0], located[1:]) if len(located) > 1 else located[0]
+
+
+# Modules and errors.
+
+
+def symbol_table(module: ir.Module) -> ir.SymbolTable:
+    """The symbol table of a module; inserting an operation renames it where its name is taken."""
+    return ir.SymbolTable(module.operation)
+
+
+def verify_module(module: ir.Module) -> None:
+    """Check a module by MLIR's verifier. Raises :class:`VerificationError` with what it found and where."""
+    with mlir_errors("the StableHLO module does not verify"):
+        module.operation.verify()
+
+
+def parse_module(text: str | bytes) -> ir.Module:
+    """Read a module from text or bytecode in the current context. Raises :class:`VerificationError`."""
+    with mlir_errors("this is no valid MLIR module"):
+        return ir.Module.parse(text)
+
+
+@contextmanager
+def mlir_errors(what: str, where: Location = UNKNOWN) -> Iterator[None]:
+    """Within the block, an error of MLIR becomes a :class:`VerificationError`: ``what``, each diagnostic, the layer."""
+    try:
+        yield
+    except ir.MLIRError as error:
+        lines = [f"{what}{'' if where is UNKNOWN else f' (at {where})'}:"]
+        lines += [f"  {d.message} at {d.location}" for d in error.error_diagnostics] or [f"  {error.message}"]
+        raise VerificationError("\n".join(lines)) from None
