@@ -1,0 +1,155 @@
+"""How a public op runs: traced into the current graph, recorded in a functional model, or compiled and run at once."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..compiler import Program
+from ..ir import TensorType
+from ..ir.types import element_type
+from .keras_tensor import contains_keras_tensor
+from .tensor import Tensor
+from .trace import current_trace
+from .tracing import trace_flat
+from .variable import Variable
+
+_WIDE = (np.dtype("float64"), np.dtype("int64"), np.dtype("uint64"), np.dtype("complex128"))
+
+
+def public_op(function: Callable[..., Any] | None = None, *, weak: bool = True) -> Any:
+    """Make a function on traced tensors callable anywhere.
+
+    The function itself always runs inside a trace: it turns its arguments into tensors (``convert.as_tensor``,
+    ``promote``) and emits nodes. Called on a functional model's symbolic tensors it becomes an operation of that model;
+    called on arrays it is compiled whole, once per shape, type and static arguments, and returns ``jax.Array``.
+
+    Args:
+        weak: whether a Python float among the arguments may enter as an input, so that another one needs no other
+            program; False for a function that needs its value (``@public_op(weak=False)``).
+    """
+    if function is None:
+        return functools.partial(public_op, weak=weak)
+
+    @functools.wraps(function)
+    def op(*args: Any, **kwargs: Any) -> Any:
+        if contains_keras_tensor(args) or (kwargs and contains_keras_tensor(kwargs)):
+            from .operation import record_operation
+
+            return record_operation(op, args, kwargs)
+        if current_trace() is not None:
+            return function(*args, **kwargs)
+        return run_eagerly(function, args, kwargs, weak=weak)
+
+    op.traced = function  # type: ignore[attr-defined]
+    return op
+
+
+class WeakTensor(Tensor):
+    """A Python number that reached an eager op as an input: its type yields in promotion, its value is not compiled
+    in."""
+
+    __slots__ = ("python_type",)
+
+    def __init__(self, tensor: Tensor, python_type: type) -> None:
+        super().__init__(tensor.value, tensor.trace)
+        self.python_type = python_type
+
+
+class EagerCache:
+    """Compiled programs of eager calls, by what the trace depended on."""
+
+    def __init__(self) -> None:
+        self.programs: dict[Any, tuple[Program, Any]] = {}
+        self.lock = threading.Lock()
+
+    def clear(self) -> None:
+        with self.lock:
+            self.programs.clear()
+
+
+_cache = EagerCache()
+
+
+def run_eagerly(
+    function: Callable[..., Any],
+    args: tuple,
+    kwargs: dict[str, Any],
+    extra_key: Any = None,
+    cache: EagerCache = _cache,
+    weak: bool = True,
+) -> Any:
+    """Compile ``function(*args, **kwargs)`` whole (or find it compiled) and run it on the arrays among the arguments.
+
+    Args:
+        extra_key: what else the trace depends on (hashable).
+        cache: where the program is kept.
+        weak: pass Python numbers as inputs, so that another number needs no other program.
+    """
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    wide = any(isinstance(leaf, jax.Array) and leaf.dtype in _WIDE for leaf in leaves)
+    roles = [_role(leaf, weak and not wide) for leaf in leaves]
+    key: Any = (function, tree, tuple(roles), extra_key)
+    try:
+        found = cache.programs.get(key)
+    except TypeError:  # an argument that cannot be hashed: nothing to look up
+        key, found = None, None
+    if found is None:
+        found = _compile(function, tree, leaves, roles)
+        if key is not None:
+            with cache.lock:
+                found = cache.programs.setdefault(key, found)
+    program, out_tree = found
+    arrays = [_input(leaf, role) for leaf, role in zip(leaves, roles, strict=True) if role[0] != "static"]
+    return jax.tree.unflatten(out_tree, program(*arrays))
+
+
+def _role(leaf: Any, weak: bool) -> tuple[Any, ...]:
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        return ("array", leaf.shape, _narrow(leaf))
+    if isinstance(leaf, Variable):
+        return ("array", leaf.shape, np.dtype(element_type(leaf.dtype)))
+    if weak and type(leaf) is float:
+        return ("weak", float)
+    if isinstance(leaf, slice):
+        return ("static", "slice", leaf.start, leaf.stop, leaf.step)
+    return ("static", type(leaf), leaf if leaf == leaf else "nan")
+
+
+def _narrow(leaf: Any) -> np.dtype:
+    """NumPy's 64-bit arrays enter as 32-bit, as in Keras on JAX; 64-bit jax arrays were asked for and stay."""
+    dtype = np.dtype(leaf.dtype)
+    if isinstance(leaf, jax.Array) or dtype not in _WIDE:
+        return dtype
+    return np.dtype({"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}[dtype.name])
+
+
+def _input(leaf: Any, role: tuple[Any, ...]) -> Any:
+    if isinstance(leaf, Variable):
+        return leaf.value
+    if role[0] == "weak":
+        return np.float32(leaf)
+    if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype != role[2]:
+        return np.asarray(leaf).astype(role[2])
+    return leaf
+
+
+def _compile(function: Callable[..., Any], tree: Any, leaves: list[Any], roles: list[tuple]) -> tuple[Program, Any]:
+    dynamic = [i for i, role in enumerate(roles) if role[0] != "static"]
+    types = [TensorType("float32") if roles[i][0] == "weak" else TensorType(roles[i][2], roles[i][1]) for i in dynamic]
+
+    def call(tensors: list[Tensor]) -> Any:
+        full = list(leaves)
+        for i, tensor in zip(dynamic, tensors, strict=True):
+            full[i] = WeakTensor(tensor, roles[i][1]) if roles[i][0] == "weak" else tensor
+        args, kwargs = jax.tree.unflatten(tree, full)
+        return function(*args, **kwargs)
+
+    name = getattr(function, "__name__", type(function).__name__)
+    module, out_tree = trace_flat(call, types, name=name)
+    return Program(module, pipeline="O1"), out_tree

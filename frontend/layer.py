@@ -1,0 +1,742 @@
+"""``Layer``: computation with state. Keras's interface; calls run traced, recorded in a functional model, or
+compiled."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..ir.errors import ArgumentError, LaminaError, ShapeError
+from . import constraints, dtypes, initializers, regularizers
+from .convert import as_array, as_tensor, cast
+from .dispatch import EagerCache, run_eagerly
+from .input_spec import assert_input_compatibility
+from .keras_tensor import KerasTensor, contains_keras_tensor
+from .names import name_scope
+from .operation import Operation, shape_nest, symbolic_outputs
+from .registry import builtin
+from .seed import SeedGenerator
+from .tensor import Tensor
+from .trace import current_trace
+from .variable import Variable, autocast
+
+_training: ContextVar[bool | None] = ContextVar("training", default=None)
+
+
+class _Changes:
+    """Counts changes to attributes of any layer, so that cached programs notice them."""
+
+    count = 0
+
+
+@builtin("keras", aliases=("keras.layers.Layer",))
+class Layer(Operation):
+    """The base of all layers and models.
+
+    A subclass creates its weights in ``build(input_shape)`` (or the constructor) by :meth:`add_weight`, and computes in
+    ``call``. Variables, layers and seed generators assigned to attributes, or kept in lists and dicts there, are
+    tracked.
+
+    Args:
+        activity_regularizer: a penalty on the outputs.
+        trainable: whether training changes its weights.
+        dtype: a type name or policy; None for the global policy.
+        autocast: whether float inputs are converted to the compute type.
+        name: unique name; made from the class name by default.
+    """
+
+    _tracked: list[Any]
+    _auto_config: dict[str, Any] | None
+    _whole: bool
+    _state_key: bool | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        layer = super().__new__(cls)
+        object.__setattr__(layer, "_tracked", [])
+        object.__setattr__(layer, "_auto_config", _constructor_arguments(cls, args, kwargs))
+        return layer
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name)
+        shape = kwargs.pop("input_shape", None)
+        if kwargs.get("input_dim") is not None:
+            shape = (kwargs["input_dim"],)
+        kwargs.pop("input_dim", None)
+        if shape is not None:
+            self._input_shape_arg = tuple(shape)
+        if kwargs:
+            raise ArgumentError(f"{type(self).__name__} has no argument {next(iter(kwargs))!r}")
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.dtype_policy = dtypes.get_policy(dtype)
+        self.autocast = autocast
+        self.input_spec: Any = None
+        self.supports_masking = False
+        self.built = False
+        self._trainable = bool(trainable)
+        self._build_shapes: dict[str, Any] | None = None
+        self._losses: list[Any] = []
+        self._parent_path: str | None = None
+        self._eager = EagerCache()
+        self._seen_changes = -1
+
+    # Tracking
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if old is not value:
+            self._forget(name, old)
+            if _is_trackable(value) and not name.startswith("_untracked") and name != "_tracked":
+                if not any(t is value for t in self._tracked):
+                    self._tracked.append(value)
+            _Changes.count += 1
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._forget(name, self.__dict__.get(name))
+        object.__delattr__(self, name)
+        _Changes.count += 1
+
+    def _forget(self, name: str, value: Any) -> None:
+        """No longer track what attribute ``name`` held, unless another attribute holds it too."""
+        if _is_trackable(value) and not any(v is value for n, v in self.__dict__.items() if n != name):
+            self._tracked[:] = [t for t in self._tracked if t is not value]
+
+    def _own(self, kind: type) -> Iterator[Any]:
+        """Tracked objects of a kind, those in containers included, each once, in order of assignment."""
+        seen: set[int] = set()
+        for item in self._tracked:
+            for leaf in _leaves(item):
+                if isinstance(leaf, kind) and id(leaf) not in seen:
+                    seen.add(id(leaf))
+                    yield leaf
+
+    @property
+    def _layers(self) -> list[Layer]:
+        return list(self._own(Layer))
+
+    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
+        """This layer and all below it, each once."""
+        found: dict[int, Layer] = {id(self): self} if include_self else {}
+        stack = list(reversed(self._layers))
+        while stack:
+            layer = stack.pop()
+            if id(layer) not in found and layer is not self:
+                found[id(layer)] = layer
+                if recursive:
+                    stack.extend(reversed(layer._layers))
+        return list(found.values())
+
+    # Weights
+
+    def _gather(self, seeds: bool) -> list[Variable]:
+        own = list(self._own(Variable))
+        ordered = [v for v in own if v._declared_trainable] + [v for v in own if not v._declared_trainable]
+        if seeds:
+            ordered += [g.state for g in self._own(SeedGenerator)]
+        for layer in self._layers:
+            ordered += layer._gather(seeds)
+        return list({id(v): v for v in ordered}.values())
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All its Variables and those of the layers in it, states of seed generators included."""
+        return self._gather(seeds=True)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Its weights and those of the layers in it."""
+        return self._gather(seeds=False)
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return [v for v in self.variables if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        if not self.trainable:
+            return self.variables
+        return [v for v in self.variables if not v.trainable]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return [v for v in self.weights if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [v for v in self.weights if not v.trainable] if self.trainable else self.weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes its weights; setting it sets that of all layers and weights in it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for variable in self._own(Variable):
+            if variable._declared_trainable:
+                variable.trainable = value
+        for layer in self._layers:
+            layer.trainable = value
+
+    def add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        name: str | None = None,
+    ) -> Variable:
+        """Make a tracked Variable.
+
+        Args:
+            shape: its shape; () by default.
+            initializer: name, initializer or callable; Glorot uniform for floats and zeros for the rest by default.
+            dtype: its type; by default the layer's variable type.
+        """
+        shape = () if shape is None else shape
+        dtype = dtypes.standardize_dtype(dtype) if dtype is not None else self.variable_dtype
+        if initializer is None:
+            initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
+        with name_scope(self.name, caller=self):
+            variable = Variable(
+                initializers.get(initializer),
+                shape=tuple(shape),
+                dtype=dtype,
+                trainable=trainable,
+                autocast=autocast,
+                aggregation=aggregation,
+                name=name,
+            )
+        variable.regularizer = regularizers.get(regularizer)
+        variable.constraint = constraints.get(constraint)
+        self._tracked.append(variable)
+        _Changes.count += 1
+        return variable
+
+    def get_weights(self) -> list[np.ndarray]:
+        """The values of :attr:`weights` as NumPy arrays."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign all :attr:`weights`; nothing changes where a number or a shape does not fit."""
+        own = self.weights
+        if len(own) != len(weights):
+            raise ArgumentError(
+                f"{self.name} has {len(own)} weights, received {len(weights)}"
+                + ("" if self.built else "; the layer is not built yet: call it once first")
+            )
+        for variable, value in zip(own, weights, strict=True):
+            if tuple(np.shape(value)) != variable.shape:
+                raise ShapeError(f"{variable.path}: expected shape {variable.shape}, received {tuple(np.shape(value))}")
+        for variable, value in zip(own, weights, strict=True):
+            variable.assign(value)
+
+    def count_params(self) -> int:
+        """Number of scalars in its weights."""
+        if not self.built:
+            raise ArgumentError(f"{self.name} is not built, so it has no weights to count; call it once, or build() it")
+        return sum(int(np.prod(v.shape)) for v in self.weights)
+
+    # Types
+
+    @property
+    def dtype(self) -> str:
+        return self.variable_dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def input_dtype(self) -> str:
+        return self.compute_dtype
+
+    @property
+    def path(self) -> str:
+        """Names of the layers around it and its own, as its Variables' paths start."""
+        return f"{self._parent_path}/{self.name}" if self._parent_path else self.name
+
+    # Building
+
+    def build(self, *args: Any, **kwargs: Any) -> None:
+        """Create the weights for inputs of a shape: ``build(input_shape)``. The default builds nothing."""
+        self.built = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _built_in_scope(cls.__dict__["build"])  # type: ignore[method-assign]
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What :meth:`build_from_config` needs to build the layer as it is."""
+        shapes = self._build_shapes
+        if shapes is None:
+            return None
+        return {"input_shape": next(iter(shapes.values()))} if len(shapes) == 1 else {"shapes_dict": shapes}
+
+    def build_from_config(self, config: Mapping[str, Any]) -> None:
+        """Build from what :meth:`get_build_config` returned."""
+        if "input_shape" in config:
+            shape = config["input_shape"]
+            self.build(shape_nest(shape) if shape is not None else None)
+        elif "shapes_dict" in config:
+            self.build(**{k: shape_nest(v) for k, v in config["shapes_dict"].items()})
+        self.built = True
+
+    def _maybe_build(self, bound: inspect.BoundArguments) -> None:
+        if self.built:
+            return
+        shapes = {
+            f"{name}_shape": shape for name, value in bound.arguments.items() if (shape := _shape_of(value)) is not None
+        }
+        wanted = inspect.signature(self.build).parameters
+        accepts_any = any(p.kind is p.VAR_KEYWORD for p in wanted.values())
+        with name_scope(self.name, caller=self) if current_trace() is None else _outside_trace(self):
+            if len(shapes) <= 1 or (len(wanted) == 1 and not accepts_any):
+                self.build(next(iter(shapes.values()), None))
+            elif all(name in wanted for name in shapes) or accepts_any:
+                self.build(**shapes)
+            else:
+                first = next(iter(wanted), None)
+                named = {name: shape for name, shape in shapes.items() if name in wanted}
+                if named:
+                    self.build(**named)
+                else:
+                    self.build(**({first: next(iter(shapes.values()))} if first else {}))
+            self.built = True
+
+    # Calling
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer computes; subclasses write it."""
+        raise ArgumentError(f"the layer class {type(self).__name__} has no call() method; define one")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Apply the layer to arrays, traced tensors, or symbolic tensors of a functional model."""
+        symbolic = contains_keras_tensor(args) or contains_keras_tensor(kwargs)
+        trace = current_trace()
+        if not symbolic and trace is None:
+            if self._compiles_whole():
+                return self._call_compiled(args, kwargs)
+            with autocast(None):
+                args, kwargs = self._eager_inputs(args), self._eager_inputs(kwargs)
+        elif trace is not None:
+            args, kwargs = self._traced_inputs(args), self._traced_inputs(kwargs)
+        else:
+            args, kwargs = self._array_leaves(args), self._array_leaves(kwargs)
+        bound = self._bind(args, kwargs)
+        first = next(iter(bound.arguments.values()), None)
+        assert_input_compatibility(self.input_spec, first, self.name)
+        training = self._resolve_training(kwargs)
+        token = _training.set(training)
+        try:
+            self._maybe_build(bound)
+            assert_input_compatibility(self.input_spec, first, self.name)
+            if self._takes("training") and training is not None:
+                kwargs["training"] = training
+            if symbolic:
+                return self._record(args, kwargs)
+            return self._run(args, kwargs, bound)
+        finally:
+            _training.reset(token)
+
+    def _run(self, args: tuple, kwargs: dict[str, Any], bound: inspect.BoundArguments) -> Any:
+        trace = current_trace()
+        with (
+            trace.layer(self.name) if trace else nullcontext(),
+            name_scope(self.name, caller=self),
+            autocast(self.compute_dtype if self.autocast else None),
+        ):
+            masks = _input_masks(bound)
+            if masks is not None and self._takes("mask") and kwargs.get("mask") is None:
+                kwargs["mask"] = masks
+            outputs = self.call(*args, **kwargs)
+            if self.supports_masking and trace is not None:  # only traced tensors carry masks
+                self._set_masks(bound, outputs, masks)
+        return outputs
+
+    def _set_masks(self, bound: inspect.BoundArguments, outputs: Any, masks: Any) -> None:
+        first = next(iter(bound.arguments.values()))
+        computed = self.compute_mask(first, masks)
+        for tensor, mask in zip(jax.tree.leaves(outputs), _mask_list(computed), strict=False):
+            if isinstance(tensor, Tensor) and mask is not None and tensor.keras_mask is None:
+                tensor.keras_mask = mask
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the outputs from that of the inputs; by default the same."""
+        return previous_mask
+
+    def _record(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        outputs = self.compute_output_spec(*args, **kwargs)
+        return self._add_node(args, kwargs, outputs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic outputs for symbolic inputs: shapes and types, found by tracing :meth:`call`."""
+        try:
+            return symbolic_outputs(functools.partial(self._trace_call), args, kwargs, self.name)
+        except LaminaError as error:
+            shape = self._declared_output_shape(args)
+            if shape is None:
+                raise
+            del error
+            return jax.tree.map(
+                lambda s: KerasTensor(s, self.compute_dtype), shape, is_leaf=lambda s: isinstance(s, tuple)
+            )
+
+    def _trace_call(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = self._traced_inputs(args), self._traced_inputs(kwargs)
+        return self._run(args, kwargs, self._bind(args, kwargs))
+
+    def _declared_output_shape(self, args: tuple) -> Any:
+        """The shape a subclass declares by its own ``compute_output_shape``, else None."""
+        if type(self).compute_output_shape is Layer.compute_output_shape or not args:
+            return None
+        declared = self.compute_output_shape(_shape_of(args[0]))
+        if isinstance(declared, list) and all(isinstance(d, int | type(None)) for d in declared):
+            return tuple(declared)
+        return declared
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The shape of the output for an input shape (None for open dimensions)."""
+
+        def symbolic(shape: Any) -> Any:
+            return jax.tree.map(
+                lambda s: KerasTensor(s, self.compute_dtype),
+                shape_nest(shape),
+                is_leaf=lambda s: isinstance(s, tuple) and all(isinstance(d, int | type(None)) for d in s),
+            )
+
+        specs = [symbolic(a) for a in args]
+        named = {k.removesuffix("_shape"): symbolic(v) for k, v in kwargs.items()}
+        if list(named) == ["input"]:
+            specs, named = [named["input"]], {}
+        if not self.built:
+            self._maybe_build(self._bind(tuple(specs), named))
+        outputs = self.compute_output_spec(*specs, **named)
+        return jax.tree.map(lambda t: t.shape, outputs)
+
+    # Eager calls
+
+    def _compiles_whole(self) -> bool:
+        """Whether it and all layers in it are lamina's own, so that nothing of the user's would be skipped."""
+        changes = _Changes.count
+        if self._seen_changes != changes:
+            layers = self._flatten_layers()
+            whole = all(_is_own(layer) for layer in layers)
+            object.__setattr__(self, "_whole", whole)
+            object.__setattr__(self, "_seen_changes", changes)
+            object.__setattr__(self, "_state_key", None)
+        return self._whole
+
+    def _call_compiled(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if not self.built:
+            bound = self._bind(args, {k: v for k, v in kwargs.items() if k != "training" or self._takes("training")})
+            assert_input_compatibility(self.input_spec, next(iter(bound.arguments.values()), None), self.name)
+            self._maybe_build(bound)
+            self._compiles_whole()
+        if self._state_key is None:
+            self._eager.clear()
+            object.__setattr__(self, "_state_key", True)
+        if _training.get() is not None and self._takes("training"):
+            kwargs.setdefault("training", _training.get())
+        key = (self.compute_dtype, _training.get())
+        return run_eagerly(self, args, kwargs, key, self._eager, weak=False)
+
+    # Arguments
+
+    @functools.cached_property
+    def _signature(self) -> inspect.Signature:
+        return inspect.signature(self.call)
+
+    def _takes(self, name: str) -> bool:
+        parameters = self._signature.parameters
+        return name in parameters or (name == "training" and False)
+
+    def _bind(self, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        try:
+            return self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"{type(self).__name__}.call() of layer {self.name!r}: {error}; its signature is call{self._signature}"
+            ) from None
+
+    def _resolve_training(self, kwargs: dict[str, Any]) -> bool | None:
+        given = kwargs.get("training")
+        if given is None:
+            given = _training.get()
+        if given is None and self._takes("training"):
+            default = self._signature.parameters["training"].default
+            given = None if default is inspect.Parameter.empty else default
+        if not self._takes("training"):
+            kwargs.pop("training", None)
+        return given
+
+    def _traced_inputs(self, nest: Any) -> Any:
+        dtype = self.compute_dtype if self.autocast else None
+
+        def convert(x: Any) -> Any:
+            if isinstance(x, np.ndarray | jax.Array):
+                x = as_tensor(x)
+            if isinstance(x, Tensor) and dtype is not None and dtypes.is_float(x.dtype) and x.dtype != dtype:
+                mask = x.keras_mask
+                x = cast(x, dtype)
+                x.keras_mask = mask
+            return x
+
+        return _map(convert, nest)
+
+    def _array_leaves(self, nest: Any) -> Any:
+        return _map(lambda x: jax.numpy.asarray(x) if isinstance(x, np.ndarray) else x, nest)
+
+    def _eager_inputs(self, nest: Any) -> Any:
+        dtype = self.compute_dtype if self.autocast else None
+
+        def convert(x: Any) -> Any:
+            if isinstance(x, np.ndarray):
+                x = jax.numpy.asarray(as_array(x))
+            if isinstance(x, jax.Array) and dtype is not None and dtypes.is_float(x.dtype) and x.dtype.name != dtype:
+                x = x.astype(dtype)
+            return x
+
+        return _map(convert, nest)
+
+    # Losses
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar to :attr:`losses` of the current call."""
+        self._losses.extend(loss if isinstance(loss, list | tuple) else [loss])
+
+    @property
+    def losses(self) -> list[Any]:
+        """Scalars added by :meth:`add_loss`, and the weights' regularization penalties."""
+        found = [loss for layer in self._flatten_layers() for loss in layer._losses]
+        return found + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+
+    # Files
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, from which :meth:`from_config` makes an equal layer."""
+        config = {"name": self.name, "trainable": self.trainable, "dtype": _policy_config(self.dtype_policy)}
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
+            if self._auto_config is None:
+                raise ArgumentError(
+                    f"the layer class {type(self).__name__} takes constructor arguments that a config can't "
+                    "hold; define get_config() to return them as plain values"
+                )
+            config = {**config, **self._auto_config}
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer from what :meth:`get_config` returned."""
+        from .saving.serialization import deserialize_keras_object
+
+        config = dict(config)
+        dtype = config.get("dtype")
+        if isinstance(dtype, dict):
+            config["dtype"] = deserialize_keras_object(dtype)
+        try:
+            return cls(**config)
+        except LaminaError:
+            raise
+        except TypeError as error:
+            raise ArgumentError(
+                f"cannot make a {cls.__name__} from its config: {error}. The config was {config}"
+            ) from error
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the layer's own Variables into ``store``, numbered in order."""
+        for i, variable in enumerate(self._own_in_order()):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read the layer's own Variables from ``store``."""
+        own = self._own_in_order()
+        if len(store) != len(own):
+            hint = "" if own or self.built else "; the layer was never built"
+            raise ArgumentError(
+                f"layer {self.path!r} has {len(own)} variables, the file holds {len(store)} for it{hint}"
+            )
+        for i, variable in enumerate(own):
+            variable.assign(store[str(i)])
+
+    def _own_in_order(self) -> list[Variable]:
+        own = list(self._own(Variable))
+        return [v for v in own if v._declared_trainable] + [v for v in own if not v._declared_trainable]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _built_in_scope(build: Callable[..., None]) -> Callable[..., None]:
+    """``build`` run under the layer's name, with what it was called with kept for files."""
+    if getattr(build, "_in_scope", False):
+        return build
+
+    @functools.wraps(build)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
+        signature = inspect.signature(build)
+        bound = signature.bind(self, *args, **kwargs)
+        with name_scope(self.name, caller=self):
+            if self._parent_path is None:
+                from .names import current_path
+
+                path = current_path()
+                self._parent_path = path.rpartition("/")[0]
+            build(self, *args, **kwargs)
+        shapes = {k: v for k, v in list(bound.arguments.items())[1:] if v is not None}
+        if shapes:
+            object.__setattr__(self, "_build_shapes", shapes)
+        self.built = True
+
+    wrapped._in_scope = True  # type: ignore[attr-defined]
+    return wrapped
+
+
+def _default_build(self: Layer, input_shape: Any = None) -> None:
+    """What ``Layer.build`` is: its argument has a name, by which files keep the shape."""
+    self.built = True
+
+
+Layer.build = _built_in_scope(_default_build)  # type: ignore[method-assign]
+
+
+class _outside_trace:
+    """Within the block no trace is current: building makes Variables, which is no part of the program."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.scope = name_scope(layer.name, caller=layer)
+
+    def __enter__(self) -> None:
+        from .trace import _current
+
+        self.token = _current.set(None)
+        self.scope.__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        from .trace import _current
+
+        self.scope.__exit__(*exc)
+        _current.reset(self.token)
+
+
+def _constructor_arguments(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any] | None:
+    """The arguments a layer was made with, defaults included, its name not; None where any is no plain value."""
+    try:
+        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+    except TypeError:
+        return None  # the constructor itself will say what is wrong
+    bound.apply_defaults()
+    given: dict[str, Any] = {}
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.POSITIONAL_ONLY or (kind is inspect.Parameter.VAR_POSITIONAL and value):
+            return None  # can't be passed by name
+        if kind is not inspect.Parameter.VAR_POSITIONAL:
+            given.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+    given.pop("name", None)
+    if isinstance(given.get("dtype"), dtypes.DTypePolicy):
+        del given["dtype"]  # every layer's config has it
+    return given if all(_plain_nest(v) for v in given.values()) else None
+
+
+def _plain_nest(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_plain_nest(v) for v in value)
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _plain_nest(v) for k, v in value.items())
+    return isinstance(value, bool | int | float | str | type(None))
+
+
+def _policy_config(policy: dtypes.DTypePolicy) -> dict[str, Any]:
+    from .saving.serialization import serialize_keras_object
+
+    return serialize_keras_object(policy)
+
+
+def _is_trackable(value: Any) -> bool:
+    return isinstance(value, Variable | Layer | SeedGenerator | list | tuple | dict | set)
+
+
+def _leaves(item: Any) -> Iterator[Any]:
+    if isinstance(item, dict):
+        for value in item.values():
+            yield from _leaves(value)
+    elif isinstance(item, list | tuple | set):
+        for value in item:
+            yield from _leaves(value)
+    else:
+        yield item
+
+
+def _is_own(layer: Layer) -> bool:
+    return (type(layer).call.__module__ or "").startswith(__package__) and (
+        type(layer).__call__ is Layer.__call__ or (type(layer).__call__.__module__ or "").startswith(__package__)
+    )
+
+
+def _map(function: Callable[[Any], Any], nest: Any) -> Any:
+    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
+        return type(nest)(*(_map(function, x) for x in nest))
+    if isinstance(nest, tuple | list):
+        return type(nest)(_map(function, x) for x in nest)
+    if isinstance(nest, dict):
+        return {k: _map(function, v) for k, v in nest.items()}
+    return function(nest)
+
+
+def _shape_of(value: Any) -> Any:
+    """The shape (None for open dimensions) of a tensor, or the nest of shapes of a nest of tensors; else None."""
+    if isinstance(value, Tensor):
+        return tuple(d if isinstance(d, int) else None for d in value.value.type.shape)
+    if isinstance(value, KerasTensor | jax.Array | np.ndarray):
+        return tuple(value.shape)
+    if isinstance(value, tuple | list) and value:
+        shapes = [_shape_of(v) for v in value]
+        return type(value)(shapes) if all(s is not None for s in shapes) and type(value) in (list, tuple) else None
+    if isinstance(value, dict) and value:
+        shapes_by_name = {k: _shape_of(v) for k, v in value.items()}
+        return shapes_by_name if all(s is not None for s in shapes_by_name.values()) else None
+    return None
+
+
+def _input_masks(bound: inspect.BoundArguments) -> Any:
+    """The mask of the first argument's tensor, or the list of its tensors' masks; None where no tensor has one."""
+    first = next(iter(bound.arguments.values()), None)
+    if isinstance(first, Tensor):
+        return first.keras_mask
+    if isinstance(first, list | tuple):
+        masks = [getattr(t, "keras_mask", None) for t in first]
+        return masks if any(m is not None for m in masks) else None
+    return None
+
+
+def _mask_list(mask: Any) -> list[Any]:
+    return list(mask) if isinstance(mask, list | tuple) else [mask]

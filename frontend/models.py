@@ -1,0 +1,8 @@
+"""``keras.models``: model classes, loading and saving."""
+
+from .functional import Functional
+from .model import Model, model_from_json
+from .saving.models import load_model, save_model
+from .sequential import Sequential
+
+__all__ = ["Functional", "Model", "Sequential", "load_model", "model_from_json", "save_model"]

@@ -1,0 +1,287 @@
+"""Models to files and back, in Keras's formats: ``.keras`` for the whole, ``.weights.h5`` for the weights."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir.errors import ArgumentError, FileFormatError, UnsupportedError
+from ..layer import Layer
+from ..variable import Variable
+from .serialization import (
+    deserialize_keras_object,
+    object_sharing_scope,
+    safe_mode_scope,
+    serialize_keras_object,
+)
+
+if TYPE_CHECKING:  # what reads HDF5 is imported when a file is read
+    from ..model import Model
+    from .state import Owner
+    from .weights import Weights
+
+_LATER = {
+    ".h5": "a Keras HDF5 file",
+    ".hdf5": "a Keras HDF5 file",
+    ".mlir": "StableHLO text",
+    ".lamina": "a compiled program",
+}
+
+
+def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Load what a file holds: from ``.keras`` a Model.
+
+    Args:
+        path: the file.
+        custom_objects: name to class or function, for a model that uses the user's own.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnsupportedError: its ending says that it is of a kind that this version does not read.
+        FileFormatError: as :func:`load_model`.
+    """
+    _refuse_other_kinds(path, "load")
+    return load_model(path, custom_objects=custom_objects)
+
+
+def load_model(
+    filepath: str | Path, custom_objects: Mapping[str, Any] | None = None, compile: bool = True, safe_mode: bool = True
+) -> Model:
+    """Load a model from a ``.keras`` file, as this package and Keras 3 write it.
+
+    Args:
+        filepath: the file.
+        custom_objects: name to class or function, for what is neither built in nor registered.
+        compile: taken for Keras's sake; a loaded model is not set up for training.
+        safe_mode: whether Python bytecode in the file (from a lambda) is refused.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnsupportedError: the file is of another kind.
+        FileFormatError: it is no zip archive, is truncated, or its config or weights are not what they should be.
+    """
+    from ..model import Model
+    from ..variable import values_follow
+    from .archive import open_keras
+
+    _refuse_other_kinds(filepath, "load_model")
+    name = os.fspath(filepath)
+    with open_keras(filepath) as file:
+        config = {k: v for k, v in file.config.items() if k != "compile_config"}
+        with object_sharing_scope(), safe_mode_scope(safe_mode), values_follow():
+            model = deserialize_keras_object(config, custom_objects=custom_objects, safe_mode=safe_mode)
+        if not isinstance(model, Model):
+            raise FileFormatError(f"{name} holds a {type(model).__name__}, not a model")
+        _read_state(model, file.weights, name, skip_mismatch=False)
+    return model
+
+
+def save_model(model: Layer, filepath: str | Path, overwrite: bool = True) -> None:
+    """Write a model, its config and its weights, as a ``.keras`` file, which appears whole or not at all.
+
+    Args:
+        model: the model; build it first, or there are no weights to write.
+        filepath: ends in ``.keras``.
+        overwrite: whether a file of that name may be replaced.
+
+    Raises:
+        ArgumentError: the name has another ending, the file is there and ``overwrite`` is False, or it can't be
+            written.
+    """
+    from .. import version
+    from .archive import write_keras
+
+    _check_target(filepath, overwrite)
+    if not model.built:
+        warnings.warn(
+            f"{model.name!r} is not built, so that it has no weights yet; call it on data before saving it",
+            stacklevel=3,
+        )
+    with object_sharing_scope():
+        config = serialize_keras_object(model)
+    now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
+    write_keras(filepath, config, {"keras_version": version(), "date_saved": now}, *_written_state(model))
+
+
+def save_weights(model: Layer, filepath: str | Path, overwrite: bool = True) -> None:
+    """Write a model's weights as a ``.weights.h5`` file, which appears whole or not at all.
+
+    Args:
+        model: a model that is built.
+        filepath: ends in ``.weights.h5``.
+        overwrite: whether a file of that name may be replaced.
+
+    Raises:
+        ArgumentError: the name has another ending, the file is there and ``overwrite`` is False, it can't be
+            written, or the model is not built.
+    """
+    from .archive import write_beside
+    from .weights import write_weights
+
+    if not os.fspath(filepath).endswith(".weights.h5"):
+        raise ArgumentError(f"the name of a file of weights must end in '.weights.h5', got {os.fspath(filepath)!r}")
+    _check_target(filepath, overwrite)
+    _check_built(model, "save")
+    weights, names = _written_state(model)
+
+    def write(file: Any) -> None:
+        import io
+
+        stored = io.BytesIO()
+        write_weights(stored, weights, names)
+        file.write(stored.getbuffer())
+
+    write_beside(Path(filepath), write)
+
+
+def load_weights(model: Layer, filepath: str | Path, skip_mismatch: bool = False) -> None:
+    """Read a model's weights from a ``.weights.h5`` or ``.keras`` file. Where any do not fit, nothing changes.
+
+    Args:
+        model: a model that is built, of the structure of the one that was saved.
+        filepath: the file.
+        skip_mismatch: leave layers whose weights do not fit as they are, with a warning.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArgumentError: the name has another ending, or the model is not built.
+        FileFormatError: the file is damaged, or holds other weights than the model has.
+    """
+    from .archive import open_keras, open_weights
+
+    name = os.fspath(filepath)
+    if not name.endswith((".weights.h5", ".keras")):
+        raise ArgumentError(f"load_weights reads '.weights.h5' and '.keras' files, got {name!r}")
+    _check_built(model, "load")
+    if name.endswith(".keras"):
+        with open_keras(filepath) as file:
+            _read_state(model, file.weights, name, skip_mismatch)
+    else:
+        with open_weights(filepath) as weights:
+            _read_state(model, weights, name, skip_mismatch)
+
+
+def _refuse_other_kinds(path: str | Path, function: str) -> None:
+    suffix = Path(path).suffix
+    if suffix in _LATER and not Path(path).is_dir():
+        if not Path(path).exists():
+            raise FileNotFoundError(f"there is no file {os.fspath(path)!r}")
+        raise UnsupportedError(
+            f"{function}: {os.fspath(path)!r} is {_LATER[suffix]} by its name ({suffix}), which this version "
+            "does not read; '.keras' files are supported"
+            + (", and load_weights() reads '.weights.h5'" if suffix == ".h5" else "")
+        )
+
+
+def _check_target(path: str | Path, overwrite: bool) -> None:
+    if not overwrite and Path(path).exists():
+        raise ArgumentError(f"there is a file {os.fspath(path)!r} already; pass overwrite=True to replace it")
+
+
+def _check_built(model: Layer, doing: str) -> None:
+    if not model.built:
+        raise ArgumentError(
+            f"{model.name!r} is not built, so that it has no weights to {doing}; call it on data or build() it"
+        )
+
+
+def _written_state(model: Layer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays by path and layer names by owner path, for the writer."""
+    from .state import owners
+
+    weights: dict[str, np.ndarray] = {}
+    names: dict[str, str] = {}
+    for owner in owners(model):
+        if isinstance(owner.layer, Layer):
+            store: dict[str, Any] = {}
+            owner.layer.save_own_variables(store)
+            prefix = f"{owner.path}/vars" if owner.path else "vars"
+            weights.update((f"{prefix}/{key}", np.asarray(value)) for key, value in store.items())
+            names[owner.path] = owner.layer.name
+    return weights, names
+
+
+class _Group(Mapping[str, np.ndarray]):
+    """A layer's arrays in a file, as ``load_own_variables`` takes them."""
+
+    def __init__(self, weights: Weights, owner: str) -> None:
+        self._weights = weights
+        self._prefix = f"{owner}/vars/" if owner else "vars/"
+        self._keys = [p.removeprefix(self._prefix) for p in weights if p.startswith(self._prefix)]
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self._weights[self._prefix + key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def _read_state(model: Layer, weights: Weights, name: str, skip_mismatch: bool) -> None:
+    """Have all layers read their weights. Unless ``skip_mismatch``, one that does not fit leaves all as they were."""
+    before = [(v, v._value) for v in model.variables]
+    try:
+        wrong, skipped = _read_layers(model, weights)
+    except FileFormatError:
+        _restore(before)
+        raise
+    if skipped:
+        warnings.warn(
+            f"{name} holds nothing at {', '.join(skipped)}; the layers in these containers keep the weights they have",
+            stacklevel=4,
+        )
+    if not wrong:
+        return
+    shown = "\n  ".join(wrong[:10]) + (f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else "")
+    if skip_mismatch:
+        warnings.warn(f"these weights in {name} do not fit, and are skipped:\n  {shown}", stacklevel=4)
+        return
+    _restore(before)
+    raise FileFormatError(f"the weights in {name} do not fit model {model.name!r}, which is left as it was:\n  {shown}")
+
+
+def _read_layers(model: Layer, weights: Weights) -> tuple[list[str], list[str]]:
+    """What did not fit, and the containers in containers that the file, as of Keras before 3.13, does not have."""
+    from .state import owners
+
+    wrong: list[str] = []
+    skipped: dict[str, None] = {}
+    for owner in owners(model):
+        if not isinstance(owner.layer, Layer):
+            continue
+        missing = next((c for c in owner.containers if not weights.has_group(c)), None)
+        if missing is None:
+            wrong.extend(_read_layer(owner, weights))
+        elif list(owner.layer._own(Variable)):
+            skipped[missing] = None
+    return wrong, list(skipped)
+
+
+def _read_layer(owner: Owner, weights: Weights) -> list[str]:
+    """Have a layer read its weights; where they do not fit it keeps its own, and what is wrong is returned."""
+    layer = owner.layer
+    assert isinstance(layer, Layer)
+    before = [(v, v._value) for v in layer._own(Variable)]
+    try:
+        layer.load_own_variables(_Group(weights, owner.path))
+    except FileFormatError:
+        raise
+    except Exception as error:  # a user's load_own_variables may raise anything
+        _restore(before)
+        what = f"no array {error}" if isinstance(error, KeyError) else str(error)
+        return [f"{owner.path or 'the model itself'} (layer {layer.path!r}): {what}"]
+    return []
+
+
+def _restore(before: list[tuple[Variable, Any]]) -> None:
+    for variable, value in before:
+        if variable._value is not value:
+            variable._set(value)

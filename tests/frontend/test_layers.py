@@ -1,0 +1,593 @@
+"""Built-in layers against Keras on JAX: outputs, weights, configs, shapes; then what is our own: graphs and errors.
+
+A layer is a row of CASES.
+"""
+
+import json
+
+import jax
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+
+import lamina.frontend.layers as layers
+from lamina.frontend.input_spec import InputSpec, assert_input_compatibility
+from lamina.frontend.saving import deserialize_keras_object, serialize_keras_object
+from lamina.frontend.tracing import trace_flat
+from lamina.frontend.variable import Variable
+from lamina.ir import TensorType, evaluate
+from lamina.ir.dims import symbol
+from lamina.ir.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+
+IMAGE, VOLUME, SEQUENCE = (2, 7, 6, 4), (2, 5, 6, 4, 3), (2, 9, 4)
+FIRST = {"data_format": "channels_first"}
+REGULAR = {"kernel_regularizer": "l2", "bias_constraint": "non_neg", "kernel_initializer": "he_normal"}
+
+CASES = [
+    ("Dense", {"units": 5}, (3, 4)),
+    ("Dense", {"units": 5, "activation": "relu", "use_bias": False}, (2, 3, 4)),
+    ("Dense", {"units": 2, "activation": "softmax", "activity_regularizer": "l1", **REGULAR}, (3, 4)),
+    ("Identity", {}, (3, 4)),
+    ("Masking", {"mask_value": 0.5}, SEQUENCE),
+    ("Activation", {"activation": "gelu"}, (3, 4)),
+    ("Activation", {"activation": "linear"}, (3, 4)),
+    ("ReLU", {}, (3, 4)),
+    ("ReLU", {"max_value": 6.0}, (3, 40)),
+    ("ReLU", {"max_value": 1.0, "negative_slope": 0.2, "threshold": 0.3}, (3, 40)),
+    ("ReLU", {"negative_slope": 0.2, "max_value": 1.0}, (3, 40)),
+    ("LeakyReLU", {}, (3, 4)),
+    ("LeakyReLU", {"negative_slope": 0.1}, (3, 4)),
+    ("ELU", {}, (3, 4)),
+    ("ELU", {"alpha": 0.5}, (3, 4)),
+    ("PReLU", {"alpha_initializer": "ones"}, (3, 4, 5)),
+    ("PReLU", {"alpha_initializer": "glorot_uniform", "shared_axes": [1]}, (3, 4, 5)),
+    ("Softmax", {}, (3, 4)),
+    ("Softmax", {"axis": 1}, (3, 4, 5)),
+    ("Softmax", {"axis": [1, 2]}, (3, 4, 5)),
+    ("Flatten", {}, IMAGE),
+    ("Flatten", FIRST, IMAGE),
+    ("Flatten", {}, (3,)),
+    ("Reshape", {"target_shape": (6, 4)}, (3, 4, 6)),
+    ("Reshape", {"target_shape": (2, -1)}, (3, 4, 6)),
+    ("Permute", {"dims": (2, 1, 3)}, IMAGE),
+    ("RepeatVector", {"n": 3}, (2, 5)),
+    ("ZeroPadding1D", {"padding": (1, 2)}, SEQUENCE),
+    ("ZeroPadding1D", {"padding": 2, **FIRST}, SEQUENCE),
+    ("ZeroPadding2D", {}, IMAGE),
+    ("ZeroPadding2D", {"padding": ((1, 0), (2, 3)), **FIRST}, IMAGE),
+    ("ZeroPadding2D", {"padding": (1, 2)}, IMAGE),
+    ("ZeroPadding3D", {"padding": ((1, 0), (2, 3), (0, 1))}, VOLUME),
+    ("Cropping1D", {"cropping": (1, 2)}, SEQUENCE),
+    ("Cropping1D", {"cropping": (1, 0)}, SEQUENCE),
+    ("Cropping2D", {"cropping": ((1, 0), (2, 1))}, IMAGE),
+    ("Cropping2D", {"cropping": 1, **FIRST}, IMAGE),
+    ("Cropping3D", {}, VOLUME),
+    ("UpSampling1D", {"size": 3}, SEQUENCE),
+    ("UpSampling2D", {"size": (2, 3)}, IMAGE),
+    ("UpSampling2D", {"size": 2, **FIRST}, IMAGE),
+    ("UpSampling3D", {}, VOLUME),
+    ("Dropout", {"rate": 0.3, "seed": 1}, (3, 4)),
+    ("Dropout", {"rate": 0.3, "noise_shape": (None, 1)}, (3, 4)),
+    ("SpatialDropout1D", {"rate": 0.3}, SEQUENCE),
+    ("SpatialDropout2D", {"rate": 0.3, "seed": 2}, IMAGE),
+    ("SpatialDropout3D", {"rate": 0.3, **FIRST}, VOLUME),
+    ("GaussianNoise", {"stddev": 0.3}, (3, 4)),
+    ("GaussianDropout", {"rate": 0.3}, (3, 4)),
+    ("AlphaDropout", {"rate": 0.3}, (3, 4)),
+    ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (3, 4)),
+    ("BatchNormalization", {}, IMAGE),
+    ("BatchNormalization", {"axis": 1, "epsilon": 1e-2, "momentum": 0.9}, IMAGE),
+    ("BatchNormalization", {"scale": False, "gamma_regularizer": "l1"}, (5, 4)),
+    ("BatchNormalization", {"center": False, "scale": False}, (5, 4)),
+    ("BatchNormalization", {"renorm": True, "renorm_clipping": {"rmax": 3.0}}, (5, 4)),
+    ("LayerNormalization", {}, SEQUENCE),
+    ("LayerNormalization", {"axis": [1, 2], "epsilon": 1e-5}, SEQUENCE),
+    ("LayerNormalization", {"axis": 1, "scale": False}, SEQUENCE),
+    ("LayerNormalization", {"axis": -2, "center": False}, SEQUENCE),
+    ("RMSNormalization", {}, SEQUENCE),
+    ("RMSNormalization", {"axis": [1, 2]}, SEQUENCE),
+    ("UnitNormalization", {}, SEQUENCE),
+    ("UnitNormalization", {"axis": [1, 2]}, SEQUENCE),
+    ("GroupNormalization", {"groups": 2}, IMAGE),
+    ("GroupNormalization", {"groups": -1, "axis": 1, "center": False}, IMAGE),
+    ("Conv1D", {"filters": 5, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, SEQUENCE),
+    ("Conv1D", {"filters": 6, "kernel_size": 3, "groups": 2, "strides": 2, "padding": "same"}, SEQUENCE),
+    ("Conv1D", {"filters": 6, "kernel_size": 3, "padding": "causal", **FIRST}, SEQUENCE),
+    ("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}, IMAGE),
+    ("Conv2D", {"filters": 5, "kernel_size": (3, 2), "strides": (2, 1), "padding": "same", **REGULAR}, IMAGE),
+    ("Conv2D", {"filters": 6, "kernel_size": 3, "dilation_rate": 2, "groups": 2, "use_bias": False}, IMAGE),
+    ("Conv2D", {"filters": 4, "kernel_size": 3, **FIRST}, IMAGE),
+    ("Conv3D", {"filters": 5, "kernel_size": (2, 3, 1), "padding": "same"}, VOLUME),
+    ("DepthwiseConv1D", {"kernel_size": 3, "depth_multiplier": 2}, SEQUENCE),
+    ("DepthwiseConv2D", {"kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}, IMAGE),
+    ("DepthwiseConv2D", {"kernel_size": 3, "depth_multiplier": 2, **FIRST}, IMAGE),
+    ("SeparableConv1D", {"filters": 5, "kernel_size": 3, "depth_multiplier": 2}, SEQUENCE),
+    ("SeparableConv2D", {"filters": 5, "kernel_size": 3, "padding": "same", "dilation_rate": 2}, IMAGE),
+    ("Conv1DTranspose", {"filters": 5, "kernel_size": 3, "strides": 2}, SEQUENCE),
+    ("Conv2DTranspose", {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}, IMAGE),
+    ("Conv2DTranspose", {"filters": 5, "kernel_size": 2, "strides": 3, "output_padding": 1, **FIRST}, IMAGE),
+    ("Conv3DTranspose", {"filters": 2, "kernel_size": 2, "dilation_rate": 2}, VOLUME),
+    ("MaxPooling1D", {}, SEQUENCE),
+    ("MaxPooling1D", {"pool_size": 3, "strides": 2, "padding": "same", **FIRST}, SEQUENCE),
+    ("MaxPooling2D", {}, IMAGE),
+    ("MaxPooling2D", {"pool_size": (3, 2), "strides": 2, "padding": "same"}, IMAGE),
+    ("MaxPooling3D", {}, VOLUME),
+    ("AveragePooling1D", {"pool_size": 2}, SEQUENCE),
+    ("AveragePooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE),
+    ("AveragePooling2D", {"pool_size": 2, **FIRST}, IMAGE),
+    ("AveragePooling3D", {"pool_size": (2, 1, 2)}, VOLUME),
+    ("GlobalMaxPooling1D", {}, SEQUENCE),
+    ("GlobalMaxPooling2D", {"keepdims": True}, IMAGE),
+    ("GlobalMaxPooling3D", FIRST, VOLUME),
+    ("GlobalAveragePooling1D", {"keepdims": True}, SEQUENCE),
+    ("GlobalAveragePooling2D", {}, IMAGE),
+    ("GlobalAveragePooling2D", {"keepdims": True, **FIRST}, IMAGE),
+    ("GlobalAveragePooling3D", {}, VOLUME),
+    ("Add", {}, [(3, 4), (3, 4), (3, 1)]),
+    ("Add", {}, [(3, 4, 5), (3, 5)]),
+    ("Subtract", {}, [(3, 4), (3, 4)]),
+    ("Multiply", {}, [(3, 4), (3, 4)]),
+    ("Average", {}, [(3, 4), (3, 4), (3, 4)]),
+    ("Maximum", {}, [(3, 4), (3, 4)]),
+    ("Minimum", {}, [(3, 4), (3, 4)]),
+    ("Concatenate", {}, [(3, 4), (3, 2)]),
+    ("Concatenate", {"axis": 1}, [(3, 4, 2), (3, 1, 2), (3, 2, 2)]),
+    ("Dot", {"axes": 1}, [(3, 4), (3, 4)]),
+    ("Dot", {"axes": (2, 1), "normalize": True}, [(3, 2, 4), (3, 4, 5)]),
+    ("Dot", {"axes": -1}, [(3, 2, 4), (3, 5, 4)]),
+    ("Dot", {"axes": (1, 2)}, [(3, 4), (3, 5, 4)]),
+]
+MIXED = [
+    (policy, case)
+    for policy in ("float16", "mixed_bfloat16")
+    for case in CASES
+    if case[0]
+    in (
+        "Dense",
+        "BatchNormalization",
+        "LayerNormalization",
+        "Conv2D",
+        "MaxPooling2D",
+        "AveragePooling2D",
+        "Add",
+        "GlobalAveragePooling2D",
+        "Activation",
+        "RMSNormalization",
+    )
+    and "renorm" not in case[1]
+    and case[1].get("padding") != "same"
+]
+UNIT = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+
+
+def name_of(case):
+    return f"{case[0]}-{'-'.join(f'{k}={v}' for k, v in case[1].items())}"
+
+
+def both(name, config):
+    return getattr(layers, name)(**config), getattr(keras.layers, name)(**config)
+
+
+def inputs_for(shapes, seed=0):
+    """Random inputs in the nest of ``shapes``."""
+    rng = np.random.default_rng(seed)
+    if isinstance(shapes, list):
+        return [rng.normal(size=s).astype("float32") for s in shapes]
+    return rng.normal(size=shapes).astype("float32")
+
+
+def random_weights(layer, seed=1):
+    """Positive, so that variances may be among them."""
+    rng = np.random.default_rng(seed)
+    return [rng.uniform(0.2, 1.5, w.shape).astype(w.dtype) for w in layer.get_weights()]
+
+
+def call(layer, x):
+    """Outputs as float64, and their type's name."""
+    y = layer(x)
+    return np.asarray(y).astype("float64"), y.dtype.name
+
+
+def evaluate_symbolic(layer, x):
+    """What the layer's graph for any batch size gives, by NumPy."""
+    xs = x if isinstance(x, list) else [x]
+    types = [TensorType("float32", (symbol("N"), *a.shape[1:])) for a in xs]
+    module, _ = trace_flat(lambda ts: layer(ts if isinstance(x, list) else ts[0]), types)
+    (output,), updates = evaluate(module, *xs, parameters={p.name: p.key.numpy() for p in module.main.parameters})
+    assert not updates
+    return output
+
+
+def plain(config):
+    """A config as JSON gives it back."""
+    return json.loads(json.dumps(config))
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_layer_is_keras(case):
+    name, config, shapes = case
+    ours, theirs = both(name, {"name": "it", **config})
+    x = inputs_for(shapes)
+    theirs.build(shapes)
+    ours.build(shapes)
+    assert [tuple(w.shape) for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
+    assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
+    assert [w.trainable for w in ours.weights] == [w.trainable for w in theirs.weights]
+    values = random_weights(theirs)
+    theirs.set_weights(values)
+    ours.set_weights(values)
+    (got, dtype), (wanted, wanted_dtype) = call(ours, x), call(theirs, x)
+    assert (got.shape, dtype) == (wanted.shape, wanted_dtype)
+    # Both run XLA on the same formulas; fused differently, so sums of a few dozen terms are rounded differently.
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * np.max(np.abs(wanted)))
+    # One graph with an open batch, evaluated in NumPy, has that meaning too.
+    meaning = evaluate_symbolic(ours, x)
+    np.testing.assert_allclose(meaning, wanted, rtol=1e-5, atol=1e-5 * np.max(np.abs(wanted)))
+    open_shapes = [(None, *s[1:]) for s in shapes] if isinstance(shapes, list) else (None, *shapes[1:])
+    for shape in (shapes, open_shapes):
+        assert tuple(ours.compute_output_shape(shape)) == tuple(theirs.compute_output_shape(shape))
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_config_is_keras_and_makes_an_equal_layer(case):
+    name, config, _ = case
+    ours, theirs = both(name, {"name": "it", **config})
+    saved = plain(serialize_keras_object(ours))
+    assert saved == plain(keras.saving.serialize_keras_object(theirs))
+    again = deserialize_keras_object(saved)
+    assert type(again) is type(ours)
+    assert plain(serialize_keras_object(again)) == saved
+
+
+@pytest.mark.parametrize("policy, case", MIXED, ids=lambda v: v if isinstance(v, str) else name_of(v))
+def test_narrow_types_are_keras(policy, case):
+    name, config, shapes = case
+    ours, theirs = both(name, {"name": "it", "dtype": policy, **config})
+    x = inputs_for(shapes)
+    theirs.build(shapes)
+    ours.build(shapes)
+    assert [w.dtype for w in ours.weights] == [w.dtype for w in theirs.weights]
+    values = random_weights(theirs)
+    theirs.set_weights(values)
+    ours.set_weights(values)
+    (got, dtype), (wanted, wanted_dtype) = call(ours, x), call(theirs, x)
+    assert dtype == wanted_dtype == policy.removeprefix("mixed_")
+    # XLA may keep or drop an intermediate rounding when it fuses: a few units in the last place.
+    scale = np.max(np.abs(wanted))
+    assert np.max(np.abs(got - wanted)) <= 8 * UNIT[dtype] * scale
+
+
+def ops_of(layer, *shapes, **kwargs):
+    """Names of the ops that a layer emits."""
+    types = [TensorType("float32", s) for s in shapes]
+    module, _ = trace_flat(lambda ts: layer(ts[0] if len(ts) == 1 else ts, **kwargs), types)
+    return [node.op.name for node in module.main.nodes]
+
+
+def test_graphs_keep_what_the_layers_mean():
+    def emitted(name, config, shape):
+        layer = getattr(layers, name)(**config)
+        layer.build(shape)
+        return [op for op in ops_of(layer, shape) if op not in ("broadcast_in_dim", "reshape")]
+
+    assert emitted("Dense", {"units": 3, "activation": "relu"}, (2, 4)) == ["dot_general", "add", "relu"]
+    assert emitted("Conv2D", {"filters": 3, "kernel_size": 3}, IMAGE) == ["convolution", "add"]
+    assert emitted("Conv1D", {"filters": 3, "kernel_size": 3, "padding": "causal", "use_bias": False}, SEQUENCE) == [
+        "convolution"
+    ]
+    assert emitted("BatchNormalization", {}, IMAGE) == ["batch_norm"]
+    assert emitted("BatchNormalization", {"axis": 1, "dtype": "mixed_float16"}, IMAGE) == ["convert", "batch_norm"]
+    assert emitted("LayerNormalization", {"axis": [1, 2]}, SEQUENCE) == ["layer_norm"]
+    assert emitted("RMSNormalization", {}, SEQUENCE) == ["rms_norm"]
+    assert emitted("MaxPooling2D", {}, IMAGE) == ["max_pool"]
+    assert emitted("AveragePooling2D", {"pool_size": 2}, IMAGE) == ["avg_pool"]
+    assert emitted("Dropout", {"rate": 0.5}, (2, 3)) == []
+    dropout = layers.Dropout(0.5)
+    assert ops_of(dropout, (2, 3), training=True).count("dropout") == 1
+
+
+def test_embedding_is_keras():
+    config = {"input_dim": 7, "output_dim": 3, "name": "it"}
+    ours, theirs = both("Embedding", config)
+    indices = np.array([[0, 3, 6], [1, 1, 5]], "int32")
+    theirs(indices)
+    ours(indices)
+    ours.set_weights(theirs.get_weights())
+    for dtype in ("int32", "uint8", "float32"):
+        got = ours(indices.astype(dtype))
+        np.testing.assert_array_equal(got, theirs(indices.astype(dtype)))
+    assert plain(ours.get_config()) == plain(theirs.get_config())
+    assert [w.path for w in ours.weights] == ["it/embeddings"]
+    assert ours.compute_output_shape((None, 3)) == (None, 3, 3)
+    given = layers.Embedding(2, 2, weights=np.eye(2), mask_zero=True)
+    np.testing.assert_array_equal(given(np.array([1, 0])), np.eye(2)[::-1])
+    np.testing.assert_array_equal(given.compute_mask(np.array([1, 0])), [True, False])
+
+
+# Training
+
+
+@pytest.mark.parametrize(
+    "config, masked",
+    [
+        ({}, False),
+        ({}, True),
+        ({"momentum": 0.5, "axis": 1}, False),
+        ({"scale": False}, True),
+        ({"center": False, "scale": False}, False),
+        ({"dtype": "mixed_float16"}, True),
+        ({"renorm": True}, False),
+        ({"renorm": True, "scale": False, "renorm_clipping": {"rmin": 0.5, "rmax": 1.2, "dmax": 0.3}}, True),
+    ],
+    ids=str,
+)
+def test_batch_normalization_trains_as_keras(config, masked):
+    ours, theirs = both("BatchNormalization", {"name": "it", **config})
+    mask = np.array([[1, 1, 0, 1, 0, 1], [1, 0, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1]], bool) if masked else None
+    for step in range(3):
+        x = 2 * inputs_for((3, 6, 4), seed=step) + 1
+        got, wanted = ours(x, training=True, mask=mask), theirs(x, training=True, mask=mask)
+        unit = UNIT["float16" if "dtype" in config else "float32"]
+        wanted = np.asarray(wanted, "float32")
+        np.testing.assert_allclose(np.asarray(got, "float32"), wanted, atol=16 * unit * np.max(np.abs(wanted)))
+        assert [w.name for w in ours.weights] == [w.name for w in theirs.weights]
+        for a, b in zip(ours.weights, theirs.weights, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=a.path)
+
+
+def test_batch_normalization_by_the_rule():
+    """The averages move by the momentum rule, and by nothing else."""
+    layer = layers.BatchNormalization(momentum=0.75, center=False, scale=False)
+    x = np.array([[1.0, 10.0], [3.0, 10.0]], "float32")
+    y = layer(x, training=True)
+    np.testing.assert_allclose(y, [[-1, 0], [1, 0]], atol=1e-3)  # epsilon is 1e-3 against a variance of 1
+    np.testing.assert_allclose(layer.moving_mean.numpy(), 0.25 * np.array([2.0, 10.0]), rtol=1e-6)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), 0.75 + 0.25 * np.array([1.0, 0.0]), rtol=1e-6)
+    before = layer.get_weights()
+    layer.trainable = False
+    frozen = layer(x, training=True)
+    np.testing.assert_allclose(frozen, layer(x), rtol=1e-6)
+    np.testing.assert_array_equal(layer.get_weights(), before)
+
+
+@pytest.mark.parametrize(
+    "name, config, shape, kept_axes",
+    [
+        ("Dropout", {"rate": 0.25}, (64, 100), ()),
+        ("Dropout", {"rate": 0.25, "noise_shape": (None, 1)}, (4000, 3), (1,)),
+        ("SpatialDropout1D", {"rate": 0.25}, (64, 3, 100), (1,)),
+        ("SpatialDropout2D", {"rate": 0.25, **FIRST}, (64, 100, 2, 3), (2, 3)),
+    ],
+)
+def test_dropout_drops_its_share(name, config, shape, kept_axes):
+    layer = getattr(layers, name)(seed=3, **config)
+    x = np.ones(shape, "float32")
+    first, second = np.asarray(layer(x, training=True)), np.asarray(layer(x, training=True))
+    assert set(np.unique(first)) == {np.float32(0), np.float32(1 / 0.75)}
+    decisions = first
+    for axis in sorted(kept_axes, reverse=True):  # one decision for all of these
+        assert (np.ptp(decisions, axis=axis) == 0).all()
+        decisions = decisions.take(0, axis=axis)
+    deviation = np.sqrt(0.25 * 0.75 / decisions.size)
+    assert abs((decisions == 0).mean() - 0.25) < 4 * deviation
+    assert (first != second).any(), "each call draws anew"
+    again = getattr(layers, name)(seed=3, **config)
+    np.testing.assert_array_equal(again(x, training=True), first)
+    np.testing.assert_array_equal(layer(x, training=False), x)
+    np.testing.assert_array_equal(layer(x), x)
+
+
+def test_dropout_at_its_ends():
+    x = inputs_for((3, 4))
+    np.testing.assert_array_equal(layers.Dropout(0)(x, training=True), x)
+    np.testing.assert_array_equal(layers.Dropout(1.0)(x, training=True), np.zeros_like(x))
+
+
+@pytest.mark.parametrize(
+    "name, config",
+    [
+        ("GaussianNoise", {"stddev": 0.5}),
+        ("GaussianDropout", {"rate": 0.2}),
+        ("AlphaDropout", {"rate": 0.3}),
+        ("AlphaDropout", {"rate": 0.3, "noise_shape": (None, 1)}),
+    ],
+)
+def test_noise_is_that_of_keras(name, config):
+    """Their noise is jax.random's, bit for bit; only the arithmetic after it is rounded differently."""
+    ours, theirs = both(name, {"seed": 5, **config})
+    x = inputs_for((20, 30))
+    for _ in range(2):
+        wanted = np.asarray(theirs(x, training=True))
+        np.testing.assert_allclose(ours(x, training=True), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(ours(x), x)
+
+
+def test_activity_and_weight_penalties_are_values_of_the_layer():
+    layer = layers.Dense(2, kernel_regularizer="l2", use_bias=False, kernel_initializer="ones")
+    layer(np.ones((1, 3), "float32"))
+    np.testing.assert_allclose(layer.losses, [0.01 * 6], rtol=1e-6)
+
+
+# Masks
+
+
+def test_masks_pass_through_as_in_keras():
+    x = inputs_for((2, 4, 3))
+    x[0, 2:] = x[1, 0] = 0
+    ours, theirs = layers.Masking(), keras.layers.Masking()
+    pool, their_pool = layers.GlobalAveragePooling1D(), keras.layers.GlobalAveragePooling1D()
+    np.testing.assert_array_equal(ours.compute_mask(x), theirs.compute_mask(x))
+    module, _ = trace_flat(lambda ts: pool(ours(ts[0])), [TensorType("float32", x.shape)])
+    (got,), _ = evaluate(module, x)
+    np.testing.assert_allclose(got, their_pool(theirs(x)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Add", "Multiply", "Maximum", "Minimum", "Average", "Concatenate"])
+def test_merged_masks_are_keras(name):
+    a, b = inputs_for([(2, 4, 3), (2, 4, 3)])
+    a[0, 2:] = a[1, 0] = b[0, 0] = b[1, :2] = b[0, 3] = 0
+
+    def run(module, pool_module):
+        masking, merge = module.Masking(), getattr(module, name)()
+        pool = pool_module.GlobalAveragePooling1D()
+        return lambda x, y: pool(merge([masking(x), masking(y)]))
+
+    traced, _ = trace_flat(lambda ts: run(layers, layers)(*ts), [TensorType("float32", a.shape)] * 2)
+    (got,), _ = evaluate(traced, a, b)
+    np.testing.assert_allclose(got, run(keras.layers, keras.layers)(a, b), rtol=1e-5, atol=1e-6)
+
+
+def test_softmax_with_a_mask_is_keras():
+    x, mask = inputs_for((2, 5)), np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1]], bool)
+    np.testing.assert_allclose(layers.Softmax()(x, mask=mask), keras.layers.Softmax()(x, mask=mask), rtol=1e-6)
+
+
+# Errors
+
+WRONG_ARGUMENTS = [
+    ("Dense", {"units": -1}, "units=-1"),
+    ("Dense", {"units": 3, "activation": "rellu"}, "'relu'"),
+    ("Dense", {"units": 3, "kernel_initializer": "glorot"}, "kernel_initializer"),
+    ("Dense", {"units": 3, "unknown": 1}, "unknown"),
+    ("Conv2D", {"filters": 3, "kernel_size": 3, "padding": "causal"}, "padding='causal'"),
+    ("Conv2D", {"filters": -3, "kernel_size": 3}, "filters=-3"),
+    ("Conv2D", {"filters": 3, "kernel_size": 3, "strides": -1}, "strides=-1"),
+    ("Conv2D", {"filters": 3, "kernel_size": (3, 3, 3)}, r"kernel_size=\(3, 3, 3\)"),
+    ("Conv2D", {"filters": 3, "kernel_size": 3, "groups": 2}, "multiple of groups=2"),
+    ("Conv2D", {"filters": 3, "kernel_size": 3, "strides": 2, "dilation_rate": 2}, "dilation_rate"),
+    ("Conv2D", {"filters": 3, "kernel_size": 3, "data_format": "last"}, "data_format"),
+    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "output_padding": 1}, "output_padding"),
+    ("MaxPooling2D", {"pool_size": 0}, "pool_size=0"),
+    ("MaxPooling2D", {"padding": "full"}, "padding='full'"),
+    ("Dropout", {"rate": 1.5}, "rate=1.5"),
+    ("Dropout", {"rate": 0.5, "noise_shape": (0, 1)}, "noise_shape"),
+    ("GaussianDropout", {"rate": 1}, "rate=1"),
+    ("BatchNormalization", {"axis": "last"}, "axis='last'"),
+    ("BatchNormalization", {"synchronized": True}, "synchronized"),
+    ("BatchNormalization", {"renorm": True, "renorm_clipping": {"rmax": 1, "rmin": 2}}, "renorm_clipping"),
+    ("GroupNormalization", {"groups": 0}, "groups=0"),
+    ("Reshape", {"target_shape": (-1, -1)}, "target_shape"),
+    ("Permute", {"dims": (0, 1)}, "dims"),
+    ("RepeatVector", {"n": 0}, "n=0"),
+    ("ZeroPadding2D", {"padding": (1, 2, 3)}, "padding"),
+    ("Cropping1D", {"cropping": (-1, 0)}, "cropping"),
+    ("UpSampling2D", {"interpolation": "bilinear"}, "interpolation='bilinear'"),
+    ("ReLU", {"negative_slope": -1}, "negative_slope"),
+    ("LeakyReLU", {"negative_slope": None}, "negative_slope"),
+    ("Dot", {"axes": "x"}, "axes='x'"),
+    ("Embedding", {"input_dim": 0, "output_dim": 2}, "input_dim=0"),
+]
+
+
+@pytest.mark.parametrize("name, config, message", WRONG_ARGUMENTS, ids=lambda v: str(v))
+def test_wrong_arguments_are_named(name, config, message):
+    with pytest.raises(ArgumentError, match=message) as error:
+        getattr(layers, name)(name="my_layer", **config)
+    assert name in str(error.value) or "data_format" in str(error.value)
+
+
+WRONG_INPUTS = [
+    ("Dense", {"units": 3}, (4,), "rank 2 at least"),
+    ("Conv2D", {"filters": 3, "kernel_size": 3}, (2, 4, 4), "rank 4"),
+    ("Conv2D", {"filters": 3, "kernel_size": 9}, IMAGE, "does not fit"),
+    ("MaxPooling2D", {"pool_size": 9}, IMAGE, "pool_size|window|fit"),
+    ("BatchNormalization", {"axis": 3}, (2, 3), "axis 3"),
+    ("LayerNormalization", {"axis": -4}, (2, 3), "axis -4"),
+    ("Reshape", {"target_shape": (5,)}, (2, 3), r"target_shape=\(5,\)"),
+    ("Permute", {"dims": (2, 1)}, (2, 3), "rank 3"),
+    ("Cropping1D", {"cropping": 5}, SEQUENCE, "leaves nothing"),
+    ("Add", {}, [(2, 3), (3, 3)], "batch sizes"),
+    ("Add", {}, [(2, 3), (2, 4)], "do not broadcast"),
+    ("Concatenate", {}, [(2, 3, 1), (2, 4, 1)], "except along axis -1"),
+    ("Dot", {"axes": 1}, [(2, 3), (2, 4)], "must have one size"),
+    ("Dot", {"axes": 0}, [(2, 3), (2, 3)], "axis 0"),
+]
+
+
+@pytest.mark.parametrize("name, config, shapes, message", WRONG_INPUTS, ids=lambda v: str(v))
+def test_wrong_inputs_name_the_layer(name, config, shapes, message):
+    layer = getattr(layers, name)(name="my_layer", **config)
+    with pytest.raises(ShapeError, match=message) as error:
+        layer(inputs_for(shapes))
+    assert "my_layer" in str(error.value)
+
+
+def test_groups_must_divide_the_channels():
+    with pytest.raises(ArgumentError, match=r"my_layer.*groups=3.*4 channels"):
+        layers.Conv2D(3, 3, groups=3, name="my_layer")(inputs_for(IMAGE))
+    with pytest.raises(ArgumentError, match=r"my_layer.*groups=3"):
+        layers.GroupNormalization(3, name="my_layer")(inputs_for(IMAGE))
+
+
+def test_weights_need_known_sizes():
+    with pytest.raises(ShapeError, match=r"my_layer.*last axis.*\(None, None\)"):
+        layers.Dense(3, name="my_layer").build((None, None))
+
+
+def test_a_built_layer_keeps_its_sizes():
+    layer = layers.Dense(3, name="my_layer")
+    layer(inputs_for((2, 4)))
+    with pytest.raises(ShapeError, match=r"my_layer.*size 4 along axis -1.*\(2, 5\)"):
+        layer(inputs_for((2, 5)))
+
+
+def test_merge_layers_take_lists():
+    with pytest.raises(ArgumentError, match=r"my_layer.*a list of tensors"):
+        layers.Add(name="my_layer")(inputs_for((2, 3)))
+
+
+def test_what_is_not_supported_says_so():
+    with pytest.raises(UnsupportedError, match="lora_rank=2"):
+        layers.Dense(3, lora_rank=2)
+
+
+# InputSpec
+
+
+@pytest.mark.parametrize(
+    "spec, good, bad",
+    [
+        ({"ndim": 2}, (2, 3), (2, 3, 4)),
+        ({"min_ndim": 2, "max_ndim": 3}, (2, 3, 4), (2,)),
+        ({"max_ndim": 3}, (2, 3, 4), (2, 3, 4, 5)),
+        ({"axes": {-1: 3, 0: None}}, (5, 3), (5, 4)),
+        ({"shape": (None, 28, 28, 1), "allow_last_axis_squeeze": True}, (5, 28, 28), (5, 28, 27)),
+        ({"shape": (None, 3)}, (5, 3), (5, 4)),
+    ],
+)
+def test_input_spec_accepts_and_refuses(spec, good, bad):
+    ours, theirs = InputSpec(**spec), keras.InputSpec(**spec)
+    assert ours.get_config() == theirs.get_config()
+    assert repr(ours) == repr(theirs)
+    assert_input_compatibility(ours, np.zeros(good), "it")
+    with pytest.raises(ShapeError, match=r"'it'.*received shape"):
+        assert_input_compatibility(ours, np.zeros(bad), "it")
+
+
+def test_input_spec_of_several_inputs():
+    specs = [InputSpec(ndim=1, name="a"), InputSpec(ndim=2, name="b", optional=True)]
+    one, two = np.zeros(1), np.zeros((1, 1))
+    assert_input_compatibility(specs, {"b": two, "a": one}, "it")
+    assert_input_compatibility(specs, [one, None], "it")
+    with pytest.raises(ArgumentError, match="'b' is missing"):
+        assert_input_compatibility(specs, {"a": one}, "it")
+    with pytest.raises(ArgumentError, match="takes 2 inputs, received 1"):
+        assert_input_compatibility(specs, [one], "it")
+    with pytest.raises(ArgumentError, match="must be a tensor"):
+        assert_input_compatibility(InputSpec(ndim=1), "text", "it")
+    with pytest.raises(DTypeError, match="type int32"):
+        assert_input_compatibility(InputSpec(dtype="int32"), one, "it")
+    with pytest.raises(ArgumentError, match="axis 2"):
+        InputSpec(ndim=2, axes={2: 3})
+
+
+def test_weights_are_variables_that_share_nothing_with_their_initial_values():
+    layer = layers.Dense(2)
+    layer.build((None, 2))
+    values = [np.ones((2, 2), "float32"), np.ones(2, "float32")]
+    layer.set_weights(values)
+    values[0][:] = 5
+    assert isinstance(layer.kernel, Variable)
+    assert (layer.kernel.numpy() == 1).all()
+    assert isinstance(layer(np.ones((1, 2), ml_dtypes.bfloat16)), jax.Array)
