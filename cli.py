@@ -1,0 +1,433 @@
+"""The command line: ``lamina demo | dump | run | bench | devices``.
+
+Exit status 0; 1 with one clear message on standard error; 2 for wrong usage. Whatever takes long to import is imported
+inside the commands, so that ``lamina --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import traceback
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .compiler import Compiled
+
+#: Endings of files that may name a model one day, and cannot yet.
+_LATER = (".h5", ".hdf5", ".lamina", ".mlir", ".mlirbc", ".pb", ".pt", ".pt2", ".onnx", ".tflite")
+_DEBUG = f"{__name__}.debug"
+
+
+class Lamina(click.Group):
+    """The group of commands; turns errors into one message on standard error and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.meta.get(_DEBUG):
+                raise
+            click.echo(f"error: {_message(error)}", err=True)
+            ctx.exit(1)
+
+
+def _message(error: Exception) -> str:
+    from .ir.errors import LaminaError
+
+    if isinstance(error, LaminaError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return (
+        f"{type(error).__name__}: {error}{_users_line(error)}\n"
+        "This is an error in the model's own Python, or a defect of lamina; --debug shows the traceback"
+    )
+
+
+def _users_line(error: Exception) -> str:
+    """Where in Python that is not ours the error came up."""
+    theirs = [
+        frame
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("lamina", "click", "importlib", "jax")
+    ]
+    return f" ({theirs[-1].f_code.co_filename}:{theirs[-1].f_lineno})" if theirs else ""
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_DEBUG] = True
+
+
+def _debug(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )(command)
+
+
+def _read_dims(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, int]:
+    dims = {}
+    for text in texts:
+        name, equals, size = text.partition("=")
+        if not equals or not name.isidentifier() or not size.isdigit():
+            raise click.BadParameter(f"{text!r} is not a name and a size, such as N=32")
+        dims[name] = int(size)
+    return dims
+
+
+_model = click.argument("model")
+_dims = click.option(
+    "--dim",
+    "dims",
+    multiple=True,
+    metavar="N=32",
+    callback=_read_dims,
+    help="Size of a symbolic dimension; repeat it for each.",
+)
+_pipeline = click.option(
+    "--pipeline",
+    default="O2",
+    show_default=True,
+    metavar="TEXT",
+    help="Passes, such as O3, 'O2,-fold_batch_norm' or 'simplify,layout{data=nhwc}'.",
+)
+_device = click.option("--device", metavar="NAME", help="Where it runs: cpu, gpu:0, tpu. By default what jax prefers.")
+
+
+@click.group(cls=Lamina, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lamina")
+@_debug
+def main() -> None:
+    """Compile Keras-style models: trace, optimize, lower to StableHLO, run by XLA.
+
+    MODEL is a .keras file, or module:attribute, where the attribute is a model, a traced module, a compiled program, or
+    a function without arguments that returns one of these.
+    """
+
+
+@main.command()
+@_debug
+def demo() -> None:
+    """The main job on real data: a classifier of handwritten digits, end to end."""
+    from .frontend.demo import LEAST_ACCURACY, run_demo
+    from .ir.errors import LaminaError
+
+    if run_demo() <= LEAST_ACCURACY:
+        raise LaminaError(f"the accuracy should be above {LEAST_ACCURACY:.0%}")
+
+
+@main.command()
+@_model
+@click.option(
+    "--stage",
+    type=click.Choice(["traced", "optimized", "stablehlo", "hlo"]),
+    help="The graph as traced, the graph after the passes (the default), the StableHLO given to XLA, the HLO "
+    "that XLA makes of it.",
+)
+@click.option("--after", metavar="PASS", help="The graph after one pass; simplify#2 is the second run of simplify.")
+@_dims
+@_pipeline
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: functions with nodes, and what each pass did.")
+@_debug
+def dump(model: str, stage: str | None, after: str | None, dims: dict[str, int], pipeline: str, as_json: bool) -> None:
+    """Print what the compiler sees of MODEL at one stage; every op names the Keras layer it comes from."""
+    from .frontend.dump import dump_json, dump_text, graph_after
+
+    if after is not None and stage is not None:
+        raise click.UsageError("--after names a point between the stages; give --stage or --after, not both")
+    compiled = _compile(_load(model), pipeline=pipeline, keep_graphs=after is not None)
+    if after is not None:
+        at = graph_after(compiled, after)
+        stage = f"after {after}"
+        if dims:
+            raise click.UsageError("--after shows the symbolic graph; --dim goes with --stage")
+    else:
+        stage = stage or "optimized"
+        at = None
+    if as_json:
+        click.echo(json.dumps(dump_json(compiled, stage, dims, at), indent=1))
+    else:
+        click.echo(dump_text(compiled, stage, dims, at).rstrip("\n"))
+
+
+@main.command()
+@_model
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="[NAME=]x.npy",
+    help="A NumPy file; one for each input, in order or by name.",
+)
+@click.option("--output", metavar="y.npy", help="Where the result goes; .npz where the model has several outputs.")
+@_device
+@_pipeline
+@_debug
+def run(model: str, inputs: tuple[str, ...], output: str | None, device: str | None, pipeline: str) -> None:
+    """Compile MODEL and run it on arrays from NumPy files."""
+    import jax
+    import numpy as np
+
+    from .runtime.errors import xla_errors
+
+    if output is not None:
+        _check_output(output)
+    given = [_read_input(text) for text in inputs]
+    subject = _load(model, [array for _, array in given])
+    compiled = _compile(subject, [array for _, array in given], device=device, pipeline=pipeline)
+    with xla_errors(f"running {model}"):
+        results = jax.block_until_ready(compiled(*_arguments(compiled, given)))
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
+    names = [name or f"output_{i}" for i, name in enumerate(compiled.graph.main.output_names or [""] * len(leaves))]
+    if output is None:
+        for name, leaf in zip(names, leaves, strict=True):
+            click.echo(f"{name}: {_type(leaf)}\n{leaf}")
+    else:
+        _write(output, dict(zip(names, leaves, strict=True)))
+        click.echo(f"{output}: " + ", ".join(f"{n}: {_type(leaf)}" for n, leaf in zip(names, leaves, strict=True)))
+
+
+@main.command()
+@_model
+@_dims
+@click.option("--runs", type=click.IntRange(1), default=50, show_default=True, help="Calls that are timed.")
+@_device
+@_pipeline
+@_debug
+def bench(model: str, dims: dict[str, int], runs: int, device: str | None, pipeline: str) -> None:
+    """Time MODEL on random inputs: compilation, and calls with inputs that are on the device already."""
+    from .frontend.timing import format_timing, measure
+
+    subject = _load(model)
+    click.echo(format_timing(measure(lambda: _compile(subject, device=device, pipeline=pipeline), dims, runs)))
+
+
+@main.command()
+@_debug
+def devices() -> None:
+    """List the devices that programs can run on."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .runtime.devices import device_name, find_device, list_devices
+
+    default = find_device()
+    table = Table("name", "kind", "default")
+    for device in list_devices():
+        table.add_row(device_name(device), device.device_kind, "yes" if device == default else "")
+    Console().print(table)
+
+
+# Models
+
+
+def _load(name: str, arrays: Sequence[np.ndarray] = ()) -> Any:
+    """What MODEL names. A function with arguments is taken as it is where ``arrays`` say what its arguments are."""
+    from .ir.errors import ArgumentError, FileFormatError, LaminaError
+
+    path = Path(name)
+    suffix = path.suffix.lower()
+    if suffix == ".keras" or suffix in _LATER:
+        from .frontend.saving.models import load
+
+        try:
+            return load(name)  # which says of the others that they are not supported yet
+        except LaminaError as error:
+            if name in str(error):
+                raise
+            raise FileFormatError(f"{name}: {error}") from error
+    module, colon, attribute = name.partition(":")
+    if not colon or not attribute or "/" in module or os.sep in module:
+        problem = "is a file of a kind that lamina does not read" if path.exists() else "is neither file nor attribute"
+        raise ArgumentError(f"{name!r} {problem}; MODEL is a .keras file or module:attribute")
+    return _built(_attribute(module, attribute), name, bool(arrays))
+
+
+def _attribute(module: str, attribute: str) -> Any:
+    from .ir.errors import ArgumentError
+
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does: the user's module is found where the user is
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(error.name + ".")):
+            raise ArgumentError(f"there is no module {module!r}, neither here nor installed") from None
+        raise
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [n for n in vars(found) if not n.startswith("_")] if hasattr(found, "__dict__") else []
+            raise ArgumentError(
+                f"{module} has no attribute {attribute!r}; it has "
+                f"{', '.join(public[:12]) or 'none'}{', ...' if len(public) > 12 else ''}"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _built(subject: Any, name: str, has_arrays: bool) -> Any:
+    """``subject``; what it returns if it is a function without arguments."""
+    from .ir import Graph, Module
+    from .ir.errors import ArgumentError
+
+    if not callable(subject):
+        if isinstance(subject, Graph | Module):
+            return subject
+        raise ArgumentError(
+            f"{name} is a {type(subject).__name__}; expected a model, a layer, a function, a traced "
+            "module or a compiled program"
+        )
+    if not inspect.isfunction(subject):
+        return subject
+    needed = [
+        p.name
+        for p in inspect.signature(subject).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if not needed:
+        return _built(subject(), name, has_arrays)
+    if not has_arrays:
+        raise ArgumentError(
+            f"the shapes of {', '.join(needed)} of the function {name} are not known; name instead a "
+            "function without arguments that returns lamina.compile(function, lamina.Spec(...))"
+        )
+    return subject
+
+
+def _compile(subject: Any, arrays: Sequence[np.ndarray] = (), **options: Any) -> Compiled:
+    from .compiler import Compiled
+    from .frontend.api import compile as compile_
+
+    if isinstance(subject, Compiled):
+        return subject
+    return compile_(subject, *(arrays if inspect.isfunction(subject) else ()), **options)
+
+
+# Files
+
+
+def _read_input(text: str) -> tuple[str, np.ndarray]:
+    """Name (or "") and array of ``x.npy`` or ``name=x.npy``."""
+    import numpy as np
+
+    from .ir.errors import FileFormatError
+
+    name, equals, path = text.partition("=")
+    if not equals or not name.isidentifier() or Path(text).exists():
+        name, path = "", text
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise FileFormatError(f"{path}: not an array that np.save wrote, or damaged, or of Python objects") from None
+    if not isinstance(array, np.ndarray):
+        raise FileFormatError(f"{path}: holds several arrays; give each by its own file: --input name=x.npy")
+    return name, array
+
+
+def _arguments(compiled: Compiled, given: Sequence[tuple[str, np.ndarray]]) -> Sequence[Any]:
+    """The arguments of a call: the arrays in the structure of the model's inputs."""
+    import jax
+
+    from .ir.errors import GuardError
+
+    try:
+        graph = compiled.graph.main
+    except GuardError:  # traced for each size anew: before the first call no graph says the order, nor need it for one
+        if len(given) != 1:
+            raise
+        return [given[0][1]]
+    arrays = _in_order(graph.input_names, given)
+    return arrays if graph.in_structure is None else jax.tree.map(lambda i: arrays[i], graph.in_structure)
+
+
+def _in_order(names: Sequence[str], given: Sequence[tuple[str, np.ndarray]]) -> list[np.ndarray]:
+    """The arrays in the order of the inputs: named ones where their name is, the rest in the places left."""
+    from .ir.errors import ArgumentError
+
+    known = [name or f"input {i}" for i, name in enumerate(names)]
+    placed: dict[str, np.ndarray] = {}
+    for name, array in given:
+        if name and name not in known:
+            raise ArgumentError(f"the model has no input {name!r}; it has {', '.join(known)}")
+        if name in placed:
+            raise ArgumentError(f"input {name!r} is given twice")
+        if name:
+            placed[name] = array
+    free = [name for name in known if name not in placed]
+    rest = [array for name, array in given if not name]
+    if len(free) != len(rest):
+        raise ArgumentError(
+            f"the model has {len(known)} inputs ({', '.join(known)}); received {len(given)}. Give one --input for each"
+        )
+    placed |= dict(zip(free, rest, strict=True))
+    return [placed[name] for name in known]
+
+
+def _check_output(path: str) -> None:
+    """Say at once, and not after the run, that a file cannot be written."""
+    from .ir.errors import ArgumentError
+
+    target = Path(path)
+    if target.suffix not in (".npy", ".npz"):
+        raise ArgumentError(f"{path}: the output is written as .npy, or .npz for several outputs")
+    if target.is_dir():
+        raise IsADirectoryError(21, "is a folder; name a file", path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(2, f"cannot be written, there is no folder {target.parent}", path)
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(13, f"cannot be written, the folder {target.parent} is read-only", path)
+
+
+def _write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write beside and rename, so that there is never half a file."""
+    import numpy as np
+
+    from .ir.errors import ArgumentError
+
+    target = Path(path)
+    if target.suffix == ".npy" and len(arrays) > 1:
+        raise ArgumentError(f"{path}: the model has {len(arrays)} outputs ({', '.join(arrays)}); name a .npz file")
+    plain = {name: _writable(array) for name, array in arrays.items()}
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            if target.suffix == ".npy":
+                np.save(file, next(iter(plain.values())), allow_pickle=False)
+            else:
+                np.savez(file, **plain)  # type: ignore[arg-type]
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _writable(array: np.ndarray) -> np.ndarray:
+    """NumPy's file format has no name for ml_dtypes' types: float32 and int8 hold all their values."""
+    if array.dtype.isbuiltin == 1:
+        return array
+    from .ir.types import is_float
+
+    return array.astype("float32" if is_float(array.dtype) else "int8")
+
+
+def _type(array: np.ndarray) -> str:
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
