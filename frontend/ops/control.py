@@ -26,7 +26,7 @@ from ..variable import Variable
 from . import building as b
 
 
-def _recordable(function: Callable[..., Any]) -> Callable[..., Any]:
+def _recordable(function: Callable[..., Any]) -> Any:
     """Called on symbolic tensors of a functional model, it becomes an operation of that model."""
 
     @functools.wraps(function)

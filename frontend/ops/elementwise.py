@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -96,6 +96,41 @@ def sinc(x: Any) -> Tensor:
     zero = b.compare("EQ", x, 0)
     angle = b.multiply(b.select(zero, 1, x), math.pi)
     return b.select(zero, 1, b.divide(emit("sine", angle), angle))
+
+
+# Abramowitz and Stegun 9.8.1 and 9.8.2, to 2e-7: a series in (x / 3.75)^2, and one in 3.75 / x.
+_I0_SMALL = (1.0, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.0360768, 0.0045813)
+_I0_LARGE = (
+    0.39894228,
+    0.01328592,
+    0.00225319,
+    -0.00157565,
+    0.00916281,
+    -0.02057706,
+    0.02635537,
+    -0.01647633,
+    0.00392377,
+)
+
+
+def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    result = b.like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        result = b.add(b.multiply(result, x), coefficient)
+    return result
+
+
+@public_op
+def i0(x: Any) -> Tensor:
+    """The modified Bessel function of the first kind of order 0, to a relative 2e-7."""
+    x = b.as_float(x)
+    size = emit("abs", as_tensor(x, "float32") if bit_width(x.value.type.dtype) < 32 else x)
+    ratio = b.divide(size, 3.75)
+    near = _polynomial(b.multiply(ratio, ratio), _I0_SMALL)
+    safe = emit("maximum", size, b.like(size, 3.75))
+    far = b.multiply(_polynomial(b.divide(b.like(safe, 3.75), safe), _I0_LARGE), emit("rsqrt", safe))
+    far = b.multiply(far, emit("exponential", safe))
+    return as_tensor(b.select(b.compare("LT", size, 3.75), near, far), x.dtype)
 
 
 # Signs, rounding, parts.

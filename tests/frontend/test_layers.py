@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import lamina
 import lamina.frontend.layers as layers
 from lamina.frontend.input_spec import InputSpec, assert_input_compatibility
 from lamina.frontend.saving import deserialize_keras_object, serialize_keras_object
@@ -436,6 +437,31 @@ def test_merged_masks_are_keras(name):
     traced, _ = trace_flat(lambda ts: run(layers, layers)(*ts), [TensorType("float32", a.shape)] * 2)
     (got,), _ = evaluate(traced, a, b)
     np.testing.assert_allclose(got, run(keras.layers, keras.layers)(a, b), rtol=1e-5, atol=1e-6)
+
+
+def test_masks_pass_through_a_functional_model():
+    """From where a mask starts (Embedding) to where it ends, through layers that pass it on, eagerly and compiled."""
+
+    def build(k):
+        i = k.Input((5,), dtype="int32")
+        h = k.layers.Dropout(0.5)(k.layers.Embedding(9, 4, mask_zero=True)(i))
+        a, b = k.layers.Dense(3)(h), k.layers.Dense(3)(h)
+        h = k.layers.concatenate([k.layers.multiply([a, b]), k.layers.maximum([a, b])])
+        return k.Model(i, k.layers.GlobalAveragePooling1D()(k.layers.BatchNormalization()(h)))
+
+    ours, theirs = build(lamina.keras), build(keras)
+    ours.set_weights(theirs.get_weights())
+    x = np.array([[1, 2, 0, 0, 3], [4, 0, 0, 0, 0], [1, 1, 1, 1, 1]], "int32")
+    compiled = lamina.compile(ours, lamina.Spec((None, 5), "int32"))
+    for got in (ours(x), compiled(x)):
+        np.testing.assert_allclose(got, theirs(x), rtol=1e-5, atol=1e-6)
+
+
+def test_functional_forms_are_the_layers():
+    x, y = inputs_for([(3, 4), (3, 4)])
+    for name in ("add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot"):
+        np.testing.assert_allclose(getattr(layers, name)([x, y]), getattr(keras.layers, name)([x, y]), rtol=1e-5)
+    np.testing.assert_allclose(layers.concatenate([x, y], axis=0), np.concatenate([x, y]))
 
 
 def test_softmax_with_a_mask_is_keras():

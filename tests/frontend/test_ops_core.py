@@ -231,6 +231,37 @@ def test_associative_scan_is_kerass(n, reverse):
     assert_same(meaning(lambda t: ops.associative_scan(lambda a, c: a * c, t, reverse, 1), x), expected)
 
 
+# A derivative of its own.
+
+
+def test_custom_gradient_is_an_op_with_forward_and_backward():
+    scale = keras.Variable(np.float32(3), name="scale")
+
+    @ops.custom_gradient
+    def log1pexp(x):
+        e = ops.exp(x)
+        return ops.log(1 + e) * scale, lambda upstream: upstream * (1 - 1 / (1 + e)) * scale
+
+    module = lamina.trace(log1pexp, Spec((None,)))
+    node = next(n for n in module.main.nodes if n.op.name == "custom_vjp")
+    x, cotangent = x4, np.float32([1, 2, 3, 4])
+    outputs, _ = lamina.evaluate(module, x, parameters={"scale": np.float32(3)})
+    np.testing.assert_allclose(outputs[0], 3 * np.log1p(np.exp(x)), rtol=1e-5)
+    _, forward, backward = node.regions
+    result, *residuals = lamina.evaluate(forward, np.float32(3), x)[0]
+    np.testing.assert_array_equal(result, outputs[0])
+    zero, gradient = lamina.evaluate(backward, *residuals, cotangent)[0]
+    np.testing.assert_allclose(gradient, 3 * cotangent * (1 - 1 / (1 + np.exp(x))), rtol=1e-5)
+    assert zero == 0, "what is captured counts as constant"
+    np.testing.assert_allclose(log1pexp(x), outputs[0], rtol=1e-5)
+
+
+def test_custom_gradient_must_give_a_cotangent_for_each_argument():
+    f = ops.custom_gradient(lambda x, y: (x * y, lambda up: up * y))
+    with pytest.raises(ArgumentError, match=r"must return 2 cotangents.*received 1"):
+        lamina.trace(f, Spec((2,)), Spec((2,)))
+
+
 # Questions that are answered at once.
 
 

@@ -169,6 +169,15 @@ NETWORKS = [
     row("segment_sum", array(4, dtype="int32"), np.array([0, 0, 2, 2], "int32"), 3, sorted=True),
 ]
 
+labels = np.array([[1, 2, 2], [3, 1, 0]], "int32")
+speech = array(2, 7, 5)
+NETWORKS += [
+    row("ctc_loss", labels, speech, np.array([3, 2], "int32"), np.array([7, 5], "int32")),
+    row("ctc_loss", labels, speech, np.array([1, 2], "int32"), np.array([7, 7], "int32"), mask_index=4),
+    row("ctc_decode", speech, np.array([7, 5], "int32")),
+    row("ctc_decode", speech, np.array([7, 5], "int32"), merge_repeated=False, mask_index=2),
+]
+
 square = array(4, 4) + 4 * np.eye(4, dtype="float32")
 spd = (square @ square.T).astype("float32")
 batch = array(2, 3, 3) + np.float32([[0, 4, 0], [0, 0, 4], [4, 0, 0]])
@@ -213,7 +222,43 @@ LINALG = [
     row("view_as_real", array(3, dtype="complex64")),
 ]
 
-ROWS = [*ACTIVATIONS, *CONVOLUTIONS, *NETWORKS, *LINALG]
+picture = array(2, 4, 5, 3, low=0, high=1)
+first = picture.transpose(0, 3, 1, 2).copy()
+IMAGES = [
+    *(
+        row("image.resize", picture, size, m, antialias=a)
+        for m in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+        for size, a in (((3, 7), False), ((2, 3), True))
+    ),
+    row("image.resize", first, (6, 5), data_format="channels_first"),
+    row("image.resize", picture[0], (6, 6), crop_to_aspect_ratio=True),
+    row("image.resize", picture, (6, 6), pad_to_aspect_ratio=True, fill_value=2.0),
+    *(row("image.resize", array(1, 4, 5, 3, dtype=d, low=0, high=99), (3, 7)) for d in ("uint8", "int32", "float16")),
+    row("image.rgb_to_grayscale", picture),
+    row("image.rgb_to_grayscale", first, data_format="channels_first"),
+    row("image.rgb_to_grayscale", array(2, 2, 3, dtype="uint8", low=0, high=255)),
+    row("image.rgb_to_hsv", picture),
+    row("image.rgb_to_hsv", first, data_format="channels_first"),
+    row("image.rgb_to_hsv", np.float32([[[0, 0, 0], [1, 1, 1], [0.5, 0, 0.5]]])),
+    row("image.hsv_to_rgb", picture),
+    row("image.pad_images", picture, 1, 2, 3, 4),
+    row("image.pad_images", picture, 1, 2, target_height=9, target_width=8),
+    row("image.crop_images", picture, 1, 1, 1, 2),
+    row(
+        "image.crop_images",
+        first,
+        bottom_cropping=1,
+        left_cropping=1,
+        target_height=2,
+        target_width=3,
+        data_format="channels_first",
+    ),
+    row("image.extract_patches", picture, 2),
+    row("image.extract_patches", picture, (2, 3), strides=1, padding="same"),
+    row("image.extract_patches_3d", array(1, 4, 4, 4, 2), 2),
+]
+
+ROWS = [*ACTIVATIONS, *CONVOLUTIONS, *NETWORKS, *LINALG, *IMAGES]
 
 
 @pytest.mark.parametrize(("case", "eager"), with_eager(ROWS), ids=[str(r) for r in ROWS])
@@ -277,6 +322,8 @@ MISTAKES = [
     (lambda x: ops.fft((x, x[0])), ShapeError, "fft: real and imaginary parts"),
     (lambda x: ops.softmax(x > 0), DTypeError, "softmax: expected numbers"),
     (lambda x: ops.norm(x, ord=2), ArgumentError, "norm: ord=2 is not supported for 4 axes"),
+    (lambda x: ops.image.resize(x, (2, 2), "cubic"), ArgumentError, "resize: expected interpolation"),
+    (lambda x: ops.image.pad_images(x, 1, 1), ArgumentError, "pad_images: give exactly two of top_padding"),
     (lambda x: ops.multi_hot(x), ArgumentError, "multi_hot: expected num_classes"),
 ]
 

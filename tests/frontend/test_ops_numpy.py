@@ -264,6 +264,9 @@ BINARY = [
         for n in ("mod", "fmod", "floor_divide")
         for d in ("int32", "float32")
     ),
+    row("i0", array(6, low=-20, high=20)),
+    row("i0", x23),
+    row("i0", array(3, dtype="float16")),
     row("floor_divide", np.float32([np.inf, 5, -5, np.nan]), np.float32([3, np.inf, np.inf, 1])),
     row("isclose", nan, nan, equal_nan=True),
     row("allclose", nan, nan),

@@ -47,7 +47,7 @@ func @main(%x: f32[N,8]) -> (probabilities: f32[N,4], f32[3,100]) {
   %1 = constant {value=f32[] -0.0} : f32[] @dense
   %2 = reduce(%0, %1) {axes=[1]} : f32[N] @dense
     region body(%3: f32[], %4: f32[]) -> (f32[]) {
-      %5 = add(%3, %4) : f32[]
+      %5 = add(%3, %4) : f32[] @dense
       return %5
     }
   %6 = broadcast_in_dim(%2) {shape=[N,4], dims=[0]} : f32[N,4] @dense @"a b"

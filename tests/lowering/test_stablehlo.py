@@ -12,7 +12,7 @@ from lamina.ir import OPS, Module
 from lamina.lowering.stablehlo import emit
 from lamina.runtime.pjrt import compile_and_load
 
-QUICK, LONG = 6, 200
+QUICK, LONG = 6, 60
 
 
 def check(case):
