@@ -198,9 +198,9 @@ class Program:
         return self._specialized[key]
 
     def stablehlo(self, **dims: int) -> str:
-        """The StableHLO text for concrete dimensions, such as ``N=32``, with layers as locations."""
-        module = stablehlo.emit(self.specialized(self._all_dims(dims)))
-        return str(module.operation.get_asm(enable_debug_info=True, pretty_debug_info=True))
+        """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""
+        module = stablehlo.emit(self.specialized(self._all_dims(dims) if dims else {}))
+        return str(module.operation.get_asm(enable_debug_info=True, use_local_scope=True))
 
     def lower(self, **dims: int) -> Any:
         """``jax.stages.Lowered`` for concrete dimensions."""
@@ -419,7 +419,7 @@ class Compiled:
         return program.specialized(program._all_dims(dims))
 
     def stablehlo(self, **dims: int) -> str:
-        """StableHLO text for concrete dimensions (``N=32``), every op with its layer as location."""
+        """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""
         return self._program(dims).stablehlo(**dims)
 
     def hlo(self, **dims: int) -> str:

@@ -105,9 +105,11 @@ def ensure_trace(compiled: Compiled, dims: Mapping[str, int]) -> None:
 
 def _lowered(compiled: Compiled, stage: str, dims: dict[str, int]) -> str:
     missing = [s for s in compiled.graph.main.symbols if s not in dims]
-    if missing:
+    if missing and (stage == "hlo" or dims):
         options = " ".join(f"--dim {s}=32" for s in missing)
-        raise ArgumentError(f"stage {stage} has concrete shapes only; give {options}")
+        raise ArgumentError(
+            f"stage {stage} has concrete shapes{' only' if stage == 'hlo' else ' or open ones'}; give {options}"
+        )
     return compiled.stablehlo(**dims) if stage == "stablehlo" else compiled.hlo(**dims)
 
 

@@ -15,6 +15,7 @@ from ..ir.location import UNKNOWN
 from ..ir.opdef import Call, as_tuple
 from ..ir.types import TensorType
 from .mlir import ir, location, mlir_errors, symbol_table, tensor_type
+from .stablehlo_dynamic import DYNAMIC, OpenDims, check_expressible, is_open
 
 #: ``(emitter, node, *operands) -> value or values``: emits one node.
 Rule = Callable[..., Any]
@@ -45,7 +46,15 @@ class Emitter:
         self.symbols = symbols if symbols is not None else symbol_table(module)
         self._called: dict[str, str] = {}
         self._types: dict[TensorType, ir.Type] = {}
+        self._open: OpenDims | None = None
         self._where = UNKNOWN
+
+    @property
+    def open_dims(self) -> OpenDims:
+        """The values of symbolic dimensions here. Raises :class:`UnsupportedError` outside a function of its own."""
+        if self._open is None:
+            raise UnsupportedError("shapes must be concrete here; give symbolic dimensions values, such as N=32")
+        return self._open
 
     def type(self, type: TensorType) -> ir.Type:
         """The MLIR tensor type of one of ours."""
@@ -81,7 +90,7 @@ class Emitter:
 
     def node(self, node: Node, operands: Sequence[ir.Value]) -> list[ir.Value]:
         """Emit one node; a composite that is still there is emitted by its decomposition."""
-        rule = self.table.get(node.op.name)
+        rule = self._rule(node)
         outer = self._where
         if node.location != UNKNOWN:  # else the node is of a region, and has the place of what surrounds it
             self._where = node.location
@@ -97,6 +106,13 @@ class Emitter:
         finally:
             self._where = outer
         raise UnsupportedError(f"the op {node.op.name} has no StableHLO form (at {node.location})")
+
+    def _rule(self, node: Node) -> Rule | None:
+        if not is_open(node):
+            return self.table.get(node.op.name)
+        if node.op.name not in DYNAMIC and not node.op.is_composite:
+            check_expressible(node)
+        return DYNAMIC.get(node.op.name) or self.table.get(node.op.name)
 
     def expand(self, rule: Expansion, node: Node, operands: Sequence[ir.Value]) -> list[ir.Value]:
         """Emit what ``rule`` says in place of ``node``, in the graph's own terms."""
@@ -131,8 +147,12 @@ class Emitter:
         given = self.symbols.insert(operation)
         where = [ir.Location.name(v.name) if v.name else ir.Location.unknown() for v in values]
         block = operation.add_entry_block(where)
+        outer = self._open
         with ir.InsertionPoint(block):
+            with location(UNKNOWN, "sizes"):
+                self._open = OpenDims(self, values, list(block.arguments))
             func.ReturnOp(self.graph(graph, list(block.arguments)))
+        self._open = outer
         return ir.StringAttr(given).value
 
     def callee(self, name: str) -> str:

@@ -104,14 +104,10 @@ def element_type_of(type: ir.Type) -> np.dtype:
 
 
 def tensor_type(type: TensorType) -> ir.Type:
-    """``tensor<...>`` for a static type. Raises :class:`UnsupportedError` where a dimension is symbolic."""
-    if not type.is_static:
-        symbols = ", ".join(sorted(type.symbols))
-        raise UnsupportedError(
-            f"StableHLO is emitted for concrete shapes, and {type} has the symbolic dimensions {symbols}; "
-            f"give them values: dims={{{', '.join(f'{s!r}: 32' for s in sorted(type.symbols))}}}"
-        )
-    return ir.RankedTensorType.get([int(d) for d in type.shape], mlir_element_type(type.dtype))  # type: ignore[arg-type]
+    """``tensor<...>``; a symbolic dimension becomes ``?``."""
+    open_size = ir.ShapedType.get_dynamic_size()
+    shape = [d if isinstance(d, int) else open_size for d in type.shape]
+    return ir.RankedTensorType.get(shape, mlir_element_type(type.dtype))
 
 
 def type_of(value: ir.Value) -> TensorType:

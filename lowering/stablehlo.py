@@ -1,6 +1,7 @@
 """From a graph to StableHLO: one row for each op, and the two ways in, :func:`emit` and :func:`emit_into`.
 
-Programs have concrete shapes: a graph with symbolic dimensions is specialised first (``ir.clone_module(m, dims=...)``).
+XLA compiles concrete shapes: a graph with symbolic dimensions is specialised before it runs. :func:`emit` also writes
+it with open ones, for reading and for handing on.
 """
 
 from __future__ import annotations
@@ -96,10 +97,11 @@ def emit(module: Module) -> ir.Module:
     """A StableHLO module of its own, verified, in a fresh context (``result.context``).
 
     Its public function ``main`` takes the parameters, then the inputs, of the main graph, and returns its outputs, then
-    the next values of updated parameters. Functions that are called become private ones.
+    the next values of updated parameters. Functions that are called become private ones. Symbolic dimensions become
+    ``?``; what the trace assumed of them (``Graph.guards``) is not part of the program.
 
     Raises:
-        UnsupportedError: a dimension is symbolic, or an op has no StableHLO form.
+        UnsupportedError: an op has no StableHLO form, or none with open dimensions.
         VerificationError: MLIR refuses the result; the message names the layer.
     """
     with context():

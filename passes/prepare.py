@@ -6,7 +6,9 @@ key is ``("prepared", i)``: whoever runs the module runs ``prepare`` once, and a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import NamedTuple
 
 from ..ir.dims import DimLike
 from ..ir.graph import Graph, Module, Node, Parameter, Update, Value, clone_node
@@ -40,6 +42,16 @@ def is_prepared(module: Module) -> bool:
     return PREPARE in module.functions and any(_index(p) is not None for p in module.main.parameters)
 
 
+class _Origins(NamedTuple):
+    """What a value is computed from: the first parameter in order of operands, and all of them.
+
+    Bit ``i`` of ``all`` is set for parameter ``i`` of the graph: sets of them that grow along a chain cost little.
+    """
+
+    first: Parameter | None = None
+    all: int = 0
+
+
 def _index(parameter: Parameter) -> int | None:
     """Which output of ``prepare`` the parameter is, if any."""
     key = parameter.key
@@ -54,20 +66,21 @@ def prepare(module: Module, growth: int = 2, log: Log | None = None) -> bool:
     Parameters that only ``prepare`` needs leave the main graph.
     """
     main = module.main
-    by_value = {p.value: p for p in main.parameters}
-    kept, cuts = _cut(main, _fixed_values(main), by_value, growth)
+    fixed = _fixed_values(main)
+    kept, cuts = _cut(main, fixed, growth)
     if not cuts:
         return False
     if PREPARE in module.functions and not is_prepared(module):
         _rename_function(module, PREPARE)
     target = module.functions.setdefault(PREPARE, Graph())
     known = _extend(target, main, cuts)
-    names = {p.name for p in main.parameters}
+    names = dict.fromkeys((p.name for p in main.parameters), 0)
     prepared = {p: target.outputs[i] for p in main.parameters if (i := _index(p)) is not None}
     replaced: dict[Value, Value] = {}
     for cut in cuts:
-        name = _unused(_PREFIX + _origins(cut, by_value)[0].name.removeprefix(_PREFIX), names)
-        parameter = main.add_parameter(name, cut.type)
+        origin = fixed[cut].first
+        assert origin is not None, "what comes from no parameter is not cut"
+        parameter = main.add_parameter(_unused(_PREFIX + origin.name.removeprefix(_PREFIX), names), cut.type)
         prepared[parameter], replaced[cut] = known[cut], parameter.value
         if log is not None and cut.producer is not None:
             log.count(PREPARE, cut.producer.location)
@@ -77,14 +90,27 @@ def prepare(module: Module, growth: int = 2, log: Log | None = None) -> bool:
     return True
 
 
-def _fixed_values(main: Graph) -> set[Value]:
-    """The values that have no other origin than constants and parameters that are not updated."""
+def _fixed_values(main: Graph) -> dict[Value, _Origins]:
+    """The values that have no other origin than constants and parameters that are not updated, with their origins."""
     updated = {u.parameter.value for u in main.updates}
-    fixed = {p.value for p in main.parameters if p.value not in updated and p.type.is_static}
+    fixed = {
+        p.value: _Origins(p, 1 << i)
+        for i, p in enumerate(main.parameters)
+        if p.value not in updated and p.type.is_static
+    }
     for node in main.nodes:
         if all(v in fixed for v in node.operands) and _may_move(node):
-            fixed.update(node.results)
+            fixed.update(dict.fromkeys(node.results, _together([fixed[v] for v in node.operands])))
     return fixed
+
+
+def _together(origins: list[_Origins]) -> _Origins:
+    if len(origins) == 1:
+        return origins[0]
+    first, every = None, 0
+    for each in origins:
+        first, every = first or each.first, every | each.all
+    return _Origins(first, every)
 
 
 def _may_move(node: Node) -> bool:
@@ -96,17 +122,27 @@ def _may_move(node: Node) -> bool:
     )
 
 
-def _cut(
-    main: Graph, fixed: set[Value], parameters: Mapping[Value, Parameter], growth: int
-) -> tuple[list[Node], list[Value]]:
+def _cut(main: Graph, fixed: dict[Value, _Origins], growth: int) -> tuple[list[Node], list[Value]]:
     """The nodes that stay in the main graph, and the values that they take from ``prepare``, both in order."""
+    sizes = [_bits(p.type) for p in main.parameters]
+
+    @cache
+    def limit(origins: int) -> DimLike:
+        return growth * sum(sizes[i] for i in _ones(origins))
+
+    def is_worth_it(value: Value) -> bool:
+        node, origins = value.producer, fixed[value].all
+        if node is None or not origins or _is_view(node):
+            return False
+        return bool(_bits(value.type) <= limit(origins))
+
     needed = set(main.results)
     kept: list[Node] = []
     cuts: list[Value] = []
     for node in reversed(main.nodes):
         if node.results and node.results[0] in fixed:
             wanted = [r for r in node.results if r in needed]
-            if all(_is_worth_it(r, parameters, growth) for r in wanted):  # of a node that nobody wants: it goes
+            if all(map(is_worth_it, wanted)):  # of a node that nobody wants: it goes
                 cuts += reversed(wanted)
                 continue
         needed.update(node.operands)
@@ -114,12 +150,12 @@ def _cut(
     return kept[::-1], cuts[::-1]
 
 
-def _is_worth_it(value: Value, parameters: Mapping[Value, Parameter], growth: int) -> bool:
-    node = value.producer
-    if node is None or _is_view(node):
-        return False
-    origins = _origins(value, parameters)
-    return bool(origins) and _bits(value.type) <= growth * sum(_bits(p.type) for p in origins)
+def _ones(bits: int) -> Iterator[int]:
+    """The places of the bits that are set."""
+    while bits:
+        last = bits.bit_length() - 1
+        yield last
+        bits ^= 1 << last
 
 
 def _is_view(node: Node) -> bool:
@@ -146,11 +182,6 @@ def _behind(values: Iterable[Value]) -> list[Value]:
         if value.producer is not None:
             pending += value.producer.operands[::-1]
     return list(seen)
-
-
-def _origins(value: Value, parameters: Mapping[Value, Parameter]) -> list[Parameter]:
-    """The parameters that ``value`` is computed from, in order of operands."""
-    return [parameters[v] for v in _behind([value]) if v in parameters]
 
 
 def _extend(target: Graph, main: Graph, cuts: list[Value]) -> dict[Value, Value]:
@@ -194,19 +225,19 @@ def _set_outputs(target: Graph, prepared: dict[Parameter, Value]) -> None:
     _drop_unused_parameters(target)
 
 
-def _unused(name: str, names: set[str]) -> str:
-    """``name``, or with the first number after it that makes it new; it joins ``names``."""
-    found, count = name, 0
+def _unused(name: str, names: dict[str, int]) -> str:
+    """``name``, or with the first number after it that makes it new; it joins ``names``, each with its last number."""
+    found = name
     while found in names:
-        count += 1
-        found = f"{name}_{count}"
-    names.add(found)
+        names[name] += 1
+        found = f"{name}_{names[name]}"
+    names[found] = 0
     return found
 
 
 def _rename_function(module: Module, name: str) -> None:
     """Give a function of the program another name: ``name`` is needed."""
-    new = _unused(name, set(module.functions))
+    new = _unused(name, dict.fromkeys(module.functions, 0))
     module.functions = {new if n == name else n: graph for n, graph in module.functions.items()}
     for node in module.walk():
         if node.op.name == "call" and node.attributes["callee"] == name:

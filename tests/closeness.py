@@ -56,8 +56,8 @@ ULP = {
     "atan2": 6,
 }
 #: lgamma and digamma pass through zero, where no library keeps relative precision: the unit is that of max(|y|, 1). The
-#: reflection that lgamma takes below 1/2 subtracts numbers some tens of times larger.
-ABSOLUTE_BELOW_1 = {"lgamma": 64, "digamma": 8}
+#: reflection that both take below 1/2 subtracts numbers some tens of times larger (for digamma as large as log|x|).
+ABSOLUTE_BELOW_1 = {"lgamma": 64, "digamma": 128}
 
 SUMS = {
     "dot_general",

@@ -125,6 +125,7 @@ def test_dump_with_sizes_is_static(folder):
 def test_dump_stablehlo_and_hlo_name_the_layers(folder):
     stablehlo = succeed("dump", "digits.keras", "--stage", "stablehlo", "--dim", "N=3")
     assert "stablehlo.convolution" in stablehlo and "tensor<3x8x8x1xf32>" in stablehlo
+    assert "tensor<?x8x8x1xf32>" in succeed("dump", "digits.keras", "--stage", "stablehlo")
     hlo = succeed("dump", "digits.keras", "--stage", "hlo", "--dim", "N=3")
     assert hlo.startswith("HloModule")
     for layer in ("conv_1", "relu_1", "pool", "conv_2", "relu_2", "digit"):
@@ -452,9 +453,10 @@ def test_an_output_that_is_a_folder(folder):
     assert "folder" in fail("run", "digits.keras", "--input", "image.npy", "--output", "y.npy")
 
 
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
-def test_an_output_in_a_read_only_folder(folder):
+def test_an_output_in_a_read_only_folder(folder, monkeypatch):
     (folder / "fixed").mkdir(mode=0o500)
+    access = os.access  # says yes to root, as which tests may run
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "fixed" and access(path, mode))
     assert "read-only" in fail("run", "digits.keras", "--input", "image.npy", "--output", "fixed/y.npy")
 
 
@@ -471,7 +473,6 @@ def test_a_failed_write_leaves_nothing(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--stage", "stablehlo"], "--dim N=32"),
         (["--stage", "hlo"], "--dim N=32"),
         (["--stage", "traced", "--dim", "M=3"], "no symbolic dimension 'M'; it has N"),
         (["--stage", "hlo", "--dim", "N=3", "--dim", "M=3"], "no dimension 'M'; it has N"),

@@ -25,11 +25,11 @@ def test_an_element_type_that_is_not_ours_is_refused():
         mlir.element_type_of(ir.IndexType.get())
 
 
-def test_a_symbolic_type_says_to_give_dimensions():
+def test_a_symbolic_dimension_is_open():
     from lamina.ir import symbol
 
-    with mlir.context(), pytest.raises(UnsupportedError, match="'N': 32"):
-        mlir.tensor_type(TensorType("f32", (symbol("N"), 3)))
+    with mlir.context():
+        assert str(mlir.tensor_type(TensorType("f32", (symbol("N"), 3)))) == "tensor<?x3xf32>"
 
 
 RUNNABLE = [name for name in ELEMENT_TYPES if name not in ("f8e4m3b11fnuz", "f8e4m3fnuz", "f8e5m2fnuz")]
