@@ -341,6 +341,10 @@ def _read_input(text: str) -> tuple[str, np.ndarray]:
         raise FileFormatError(f"{path}: not an array that np.save wrote, or damaged, or of Python objects") from None
     if not isinstance(array, np.ndarray):
         raise FileFormatError(f"{path}: holds several arrays; give each by its own file: --input name=x.npy")
+    if array.dtype.kind not in "biufc":
+        raise FileFormatError(
+            f"{path}: expected an array of numbers or bool, received dtype {array.dtype.str!r}; convert it first"
+        )
     return name, array
 
 
@@ -377,7 +381,8 @@ def _in_order(names: Sequence[str], given: Sequence[tuple[str, np.ndarray]]) -> 
     rest = [array for name, array in given if not name]
     if len(free) != len(rest):
         raise ArgumentError(
-            f"the model has {len(known)} inputs ({', '.join(known)}); received {len(given)}. Give one --input for each"
+            f"the model has {len(known)} input{'' if len(known) == 1 else 's'} ({', '.join(known)}); received "
+            f"{len(given)}. Give one --input for each"
         )
     placed |= dict(zip(free, rest, strict=True))
     return [placed[name] for name in known]

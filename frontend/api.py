@@ -93,8 +93,24 @@ class Traceable:
         self.names = _input_names(f, tuple(specs))
         self.name = str(getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__))
 
+    def _check_arguments(self) -> None:
+        """Say so where the callable takes another number of arguments than there are specs."""
+        try:
+            signature = inspect.signature(self.f.call if isinstance(self.f, Layer) else self.f)
+        except (TypeError, ValueError):
+            return  # a callable that does not tell
+        own = {k: v for k, v in self.static.items() if k != "training" or not isinstance(self.f, Layer)}
+        try:
+            signature.bind(*jax.tree.unflatten(self.tree, self.specs), **own)
+        except TypeError as error:
+            raise ArgumentError(
+                f"{self.name} takes {signature}; received specs for {self.tree.num_leaves} inputs"
+                f"{', static ' + ', '.join(self.static) if self.static else ''}: {error}"
+            ) from None
+
     def trace(self, hints: Mapping[str, int] | None = None) -> tuple[Module, Any]:
         """The module, and the tree of the results."""
+        self._check_arguments()
         if isinstance(self.f, Layer) and not self.f.built:
             self._build()
         module, tree = trace_flat(self._call, self.types, self.names, self.name, hints)
@@ -399,7 +415,10 @@ def _output_names(f: Any, count: int) -> list[str]:
 
 
 def _shown_tree(tree: Any) -> str:
-    return str(tree).removeprefix("PyTreeDef(").removesuffix(")")
+    text = str(tree).removeprefix("PyTreeDef(").removesuffix(")")
+    if len(text) <= 120:
+        return text
+    return f"{text[:120]}... of {tree.num_leaves} leaves (a list of numbers? pass np.asarray(x))"
 
 
 __all__ = ["Compiled", "Spec", "compile", "jit", "trace"]

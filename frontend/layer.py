@@ -3,9 +3,10 @@ compiled."""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -13,31 +14,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..ir.errors import ArgumentError, LaminaError, ShapeError
-from . import constraints, dtypes, initializers, regularizers
+from ..ir.errors import ArgumentError, LaminaError
+from . import dtypes, regularizers
 from .convert import as_array, as_tensor, cast
 from .dispatch import EagerCache, run_eagerly
 from .input_spec import assert_input_compatibility
 from .keras_tensor import KerasTensor, contains_keras_tensor
 from .names import name_scope
-from .operation import Operation, shape_nest, symbolic_outputs
+from .operation import shape_nest, symbolic_outputs
 from .registry import builtin
-from .seed import SeedGenerator
 from .tensor import Tensor
 from .trace import current_trace
-from .variable import Variable, autocast
+from .tracking import Changes, Tracked
+from .variable import autocast
 
 _training: ContextVar[bool | None] = ContextVar("training", default=None)
 
 
-class _Changes:
-    """Counts changes to attributes of any layer, so that cached programs notice them."""
-
-    count = 0
-
-
 @builtin("keras", aliases=("keras.layers.Layer",))
-class Layer(Operation):
+class Layer(Tracked):
     """The base of all layers and models.
 
     A subclass creates its weights in ``build(input_shape)`` (or the constructor) by :meth:`add_weight`, and computes in
@@ -52,7 +47,6 @@ class Layer(Operation):
         name: unique name; made from the class name by default.
     """
 
-    _tracked: list[Any]
     _auto_config: dict[str, Any] | None
     _whole: bool
     _state_key: bool | None
@@ -81,7 +75,7 @@ class Layer(Operation):
         if shape is not None:
             self._input_shape_arg = tuple(shape)
         if kwargs:
-            raise ArgumentError(f"{type(self).__name__} has no argument {next(iter(kwargs))!r}")
+            raise _unknown_argument(type(self), next(iter(kwargs)))
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.dtype_policy = dtypes.get_policy(dtype)
         self.autocast = autocast
@@ -95,169 +89,6 @@ class Layer(Operation):
         self._eager = EagerCache()
         self._seen_changes = -1
 
-    # Tracking
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        old = self.__dict__.get(name)
-        if old is not value:
-            self._forget(name, old)
-            if _is_trackable(value) and not name.startswith("_untracked") and name != "_tracked":
-                if not any(t is value for t in self._tracked):
-                    self._tracked.append(value)
-            _Changes.count += 1
-        object.__setattr__(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        self._forget(name, self.__dict__.get(name))
-        object.__delattr__(self, name)
-        _Changes.count += 1
-
-    def _forget(self, name: str, value: Any) -> None:
-        """No longer track what attribute ``name`` held, unless another attribute holds it too."""
-        if _is_trackable(value) and not any(v is value for n, v in self.__dict__.items() if n != name):
-            self._tracked[:] = [t for t in self._tracked if t is not value]
-
-    def _own(self, kind: type) -> Iterator[Any]:
-        """Tracked objects of a kind, those in containers included, each once, in order of assignment."""
-        seen: set[int] = set()
-        for item in self._tracked:
-            for leaf in _leaves(item):
-                if isinstance(leaf, kind) and id(leaf) not in seen:
-                    seen.add(id(leaf))
-                    yield leaf
-
-    @property
-    def _layers(self) -> list[Layer]:
-        return list(self._own(Layer))
-
-    def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Layer]:
-        """This layer and all below it, each once."""
-        found: dict[int, Layer] = {id(self): self} if include_self else {}
-        stack = list(reversed(self._layers))
-        while stack:
-            layer = stack.pop()
-            if id(layer) not in found and layer is not self:
-                found[id(layer)] = layer
-                if recursive:
-                    stack.extend(reversed(layer._layers))
-        return list(found.values())
-
-    # Weights
-
-    def _gather(self, seeds: bool) -> list[Variable]:
-        own = list(self._own(Variable))
-        ordered = [v for v in own if v._declared_trainable] + [v for v in own if not v._declared_trainable]
-        if seeds:
-            ordered += [g.state for g in self._own(SeedGenerator)]
-        for layer in self._layers:
-            ordered += layer._gather(seeds)
-        return list({id(v): v for v in ordered}.values())
-
-    @property
-    def variables(self) -> list[Variable]:
-        """All its Variables and those of the layers in it, states of seed generators included."""
-        return self._gather(seeds=True)
-
-    @property
-    def weights(self) -> list[Variable]:
-        """Its weights and those of the layers in it."""
-        return self._gather(seeds=False)
-
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        return [v for v in self.variables if v.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        if not self.trainable:
-            return self.variables
-        return [v for v in self.variables if not v.trainable]
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        return [v for v in self.weights if v.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        return [v for v in self.weights if not v.trainable] if self.trainable else self.weights
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes its weights; setting it sets that of all layers and weights in it."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for variable in self._own(Variable):
-            if variable._declared_trainable:
-                variable.trainable = value
-        for layer in self._layers:
-            layer.trainable = value
-
-    def add_weight(
-        self,
-        shape: Any = None,
-        initializer: Any = None,
-        dtype: Any = None,
-        trainable: bool = True,
-        autocast: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        aggregation: str = "none",
-        name: str | None = None,
-    ) -> Variable:
-        """Make a tracked Variable.
-
-        Args:
-            shape: its shape; () by default.
-            initializer: name, initializer or callable; Glorot uniform for floats and zeros for the rest by default.
-            dtype: its type; by default the layer's variable type.
-        """
-        shape = () if shape is None else shape
-        dtype = dtypes.standardize_dtype(dtype) if dtype is not None else self.variable_dtype
-        if initializer is None:
-            initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
-        with name_scope(self.name, caller=self):
-            variable = Variable(
-                initializers.get(initializer),
-                shape=tuple(shape),
-                dtype=dtype,
-                trainable=trainable,
-                autocast=autocast,
-                aggregation=aggregation,
-                name=name,
-            )
-        variable.regularizer = regularizers.get(regularizer)
-        variable.constraint = constraints.get(constraint)
-        self._tracked.append(variable)
-        _Changes.count += 1
-        return variable
-
-    def get_weights(self) -> list[np.ndarray]:
-        """The values of :attr:`weights` as NumPy arrays."""
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Assign all :attr:`weights`; nothing changes where a number or a shape does not fit."""
-        own = self.weights
-        if len(own) != len(weights):
-            raise ArgumentError(
-                f"{self.name} has {len(own)} weights, received {len(weights)}"
-                + ("" if self.built else "; the layer is not built yet: call it once first")
-            )
-        for variable, value in zip(own, weights, strict=True):
-            if tuple(np.shape(value)) != variable.shape:
-                raise ShapeError(f"{variable.path}: expected shape {variable.shape}, received {tuple(np.shape(value))}")
-        for variable, value in zip(own, weights, strict=True):
-            variable.assign(value)
-
-    def count_params(self) -> int:
-        """Number of scalars in its weights."""
-        if not self.built:
-            raise ArgumentError(f"{self.name} is not built, so it has no weights to count; call it once, or build() it")
-        return sum(int(np.prod(v.shape)) for v in self.weights)
-
     # Types
 
     @property
@@ -269,17 +100,8 @@ class Layer(Operation):
         return self.dtype_policy.compute_dtype
 
     @property
-    def variable_dtype(self) -> str:
-        return self.dtype_policy.variable_dtype
-
-    @property
     def input_dtype(self) -> str:
         return self.compute_dtype
-
-    @property
-    def path(self) -> str:
-        """Names of the layers around it and its own, as its Variables' paths start."""
-        return f"{self._parent_path}/{self.name}" if self._parent_path else self.name
 
     # Building
 
@@ -444,7 +266,7 @@ class Layer(Operation):
 
     def _compiles_whole(self) -> bool:
         """Whether it and all layers in it are lamina's own, so that nothing of the user's would be skipped."""
-        changes = _Changes.count
+        changes = Changes.count
         if self._seen_changes != changes:
             layers = self._flatten_layers()
             whole = all(_is_own(layer) for layer in layers)
@@ -571,28 +393,15 @@ class Layer(Operation):
                 f"cannot make a {cls.__name__} from its config: {error}. The config was {config}"
             ) from error
 
-    def save_own_variables(self, store: Any) -> None:
-        """Write the layer's own Variables into ``store``, numbered in order."""
-        for i, variable in enumerate(self._own_in_order()):
-            store[str(i)] = variable.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Read the layer's own Variables from ``store``."""
-        own = self._own_in_order()
-        if len(store) != len(own):
-            hint = "" if own or self.built else "; the layer was never built"
-            raise ArgumentError(
-                f"layer {self.path!r} has {len(own)} variables, the file holds {len(store)} for it{hint}"
-            )
-        for i, variable in enumerate(own):
-            variable.assign(store[str(i)])
-
-    def _own_in_order(self) -> list[Variable]:
-        own = list(self._own(Variable))
-        return [v for v in own if v._declared_trainable] + [v for v in own if not v._declared_trainable]
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _unknown_argument(cls: type, name: str) -> ArgumentError:
+    constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
+    known = [p for constructor in constructors for p in inspect.signature(constructor).parameters]
+    near = difflib.get_close_matches(name, [p for p in known if p not in ("self", "args", "kwargs")], 1)
+    return ArgumentError(f"{cls.__name__} has no argument {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _built_in_scope(build: Callable[..., None]) -> Callable[..., None]:
@@ -679,21 +488,6 @@ def _policy_config(policy: dtypes.DTypePolicy) -> dict[str, Any]:
     from .saving.serialization import serialize_keras_object
 
     return serialize_keras_object(policy)
-
-
-def _is_trackable(value: Any) -> bool:
-    return isinstance(value, Variable | Layer | SeedGenerator | list | tuple | dict | set)
-
-
-def _leaves(item: Any) -> Iterator[Any]:
-    if isinstance(item, dict):
-        for value in item.values():
-            yield from _leaves(value)
-    elif isinstance(item, list | tuple | set):
-        for value in item:
-            yield from _leaves(value)
-    else:
-        yield item
 
 
 def _is_own(layer: Layer) -> bool:

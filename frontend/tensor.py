@@ -196,6 +196,28 @@ class Tensor(TensorOperators):
     def astype(self, dtype: Any) -> Any:
         return _ops().cast(self, dtype)
 
+    # dtype and out are what NumPy's functions of the same names pass along.
+
+    def sum(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        total = _ops().sum(self, axis=axis, keepdims=keepdims)
+        return total if dtype is None else _ops().cast(total, dtype)
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        mean = _ops().mean(self, axis=axis, keepdims=keepdims)
+        return mean if dtype is None else _ops().cast(mean, dtype)
+
+    def max(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        return _ops().max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+        return _ops().min(self, axis=axis, keepdims=keepdims)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        return _ops().squeeze(self, axis)
+
+    def transpose(self, *axes: Any) -> Any:
+        return _ops().transpose(self, (axes[0] if len(axes) == 1 else axes) if axes else None)
+
     def __len__(self) -> int:
         if not self.ndim:
             raise TypeError("len() of a tensor without dimensions")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 from ..ir import Builder, Frame, Graph, Guard, Location, OpDef, Parameter, TensorType, Update, Value, find_op
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OWN = tuple(os.path.join(_ROOT, part) for part in ("frontend", "ir", "passes", "lowering", "runtime", "compiler.py"))
+_OWN = (
+    *(os.path.join(_ROOT, part) for part in ("frontend", "ir", "passes", "lowering", "runtime", "compiler.py")),
+    *(os.path.dirname(str(library.__file__)) for library in (np, jax)),
+)
 
 
 def current_trace() -> Trace | None:
@@ -46,7 +50,7 @@ def require_trace() -> Trace:
 
 
 def user_frame() -> Frame | None:
-    """The innermost Python frame that is not lamina's own: the user's source line."""
+    """The innermost Python frame that is not lamina's, NumPy's or jax's own: the user's source line."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OWN):
         frame = frame.f_back  # type: ignore[assignment]
@@ -251,8 +255,6 @@ def trace_region(body: Callable[..., Any], types: Sequence[TensorType], carried:
         types: the types of the region's explicit inputs.
         carried: Variables that enter as further explicit inputs, since the region writes them.
     """
-    import jax
-
     from .convert import as_tensor
 
     trace = Trace(parent=require_trace())

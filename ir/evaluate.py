@@ -42,7 +42,10 @@ def evaluate(
     given = dict(parameters or {})
     missing = [p.name for p in graph.parameters if p.name not in given]
     if missing:
-        raise ArgumentError(f"evaluate needs a value for the parameters {', '.join(missing)}")
+        raise ArgumentError(
+            f"evaluate needs a value for the parameters {', '.join(missing)}; give parameters={{name: array, ...}} "
+            "(for a model's: {p.name: p.key.numpy() for p in module.main.parameters})"
+        )
     if len(inputs) != len(graph.inputs):
         raise ArgumentError(f"expected {len(graph.inputs)} inputs, received {len(inputs)}")
     arrays = [np.asarray(x) for x in (*inputs, *(given[p.name] for p in graph.parameters))]

@@ -67,7 +67,7 @@ class Node:
         self.operands = list(operands)
         self.attributes = dict(attributes)
         self.regions = list(regions)
-        self.results = tuple(Value(t, self, i) for i, t in enumerate(result_types))
+        self.results = tuple([Value(t, self, i) for i, t in enumerate(result_types)])
         self.location = location
 
     @property

@@ -166,6 +166,13 @@ class TensorType:
     __repr__ = __str__
 
 
+def same_type(a: TensorType, b: TensorType) -> bool:
+    """Whether two types have one element type and one shape. Sharding is not compared: inference says nothing of it."""
+    if isinstance(a, TensorType) and isinstance(b, TensorType):
+        return a.dtype == b.dtype and a.shape == b.shape
+    return a == b
+
+
 def _size(dim: object) -> int:
     try:
         size = int(dim.__index__())  # type: ignore[attr-defined]

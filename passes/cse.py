@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from ..ir.graph import Graph, Node, Update, Value
 from ..ir.literals import raw_bytes
 from ..ir.location import merge
+from ..ir.opdef import OpDef
 from .patterns import is_pure
 from .rewrite import Log
 
 _DIGEST_FROM = 256  # bytes; longer arrays are compared by digest
+_SUBTLE = ("float", "array", "any")  # kinds of attributes that may be equal and not the same, or are not hashable
 
 
 def merge_equal(graph: Graph, log: Log | None = None) -> bool:
@@ -58,9 +61,17 @@ def _ordered(node: Node) -> list[Value]:
 
 def _key(node: Node) -> Any:
     """What a node does to its operands, hashable."""
-    attributes = tuple((name, _hashable(value)) for name, value in node.attributes.items())
+    attributes = tuple(node.attributes.items())
+    if _is_subtle(node.op):
+        attributes = tuple((name, _hashable(value)) for name, value in attributes)
     regions = tuple(map(_region_key, node.regions)) if node.regions else ()
-    return node.op.name, attributes, regions, tuple(r.type for r in node.results)
+    return node.op.name, attributes, regions, tuple([r.type for r in node.results])
+
+
+@cache
+def _is_subtle(op: OpDef) -> bool:
+    """Whether equal values of its attributes may not be the same."""
+    return any(attribute.kind.removesuffix("?") in _SUBTLE for attribute in op.attributes.values())
 
 
 def _hashable(value: Any) -> Any:

@@ -11,7 +11,7 @@ from ..ir.location import merge
 from ..ir.opdef import OPS, Call
 from ..ir.opdef import decompose as emit_decomposition
 from .manager import Context, Option, Pass, register
-from .rewrite import Log
+from .rewrite import Log, have_types, keep_sharding
 from .targets import kept_composites
 
 
@@ -63,8 +63,9 @@ def _decomposition(graph: Graph, node: Node, nodes: list[Node]) -> tuple[Value, 
         values = emit_decomposition(builder, call, node.operands)
     except LaminaError as error:
         raise PassError(f"the decomposition of {node} failed: {error}") from error
-    if [v.type for v in values] != [r.type for r in node.results]:
+    if not have_types(values, node.results):
         raise PassError(f"the decomposition of {node} gives {[str(v.type) for v in values]}")
+    keep_sharding(node.results, values, nodes)
     for made in nodes:
         if made.location is not node.location:
             made.location = merge((node.location, made.location))

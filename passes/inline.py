@@ -11,7 +11,7 @@ from ..ir.graph import Graph, Guard, Module, Node, Update, Value, clone
 from ..ir.location import UNKNOWN, merge
 from ..ir.types import TensorType
 from .manager import Context, Option, Pass, register
-from .rewrite import Log
+from .rewrite import Log, have_types
 
 Wanted = Callable[[Node, Graph], bool]
 
@@ -74,7 +74,7 @@ def _body(callee: Graph, node: Node) -> Graph:
     body.guards = simplify_guards(callee.guards, dims)
     for inner in body.walk():
         inner.location = merge((node.location, inner.location)) if inner.location is not UNKNOWN else node.location
-    if [v.type for v in body.outputs] != [r.type for r in node.results]:
+    if not have_types(body.outputs, node.results):
         raise PassError(
             f"{node} should give {[str(r.type) for r in node.results]}, its function gives "
             f"{[str(v.type) for v in body.outputs]}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.errors import LaminaError, PassError
-from ..ir.graph import Module, clone_module
+from ..ir.graph import Graph, Module, clone_module
 from ..ir.verify import verify as verify_module
 from .rewrite import RULES, Log, Miss, Rule, RuleSet, rewrite
 
@@ -267,7 +267,7 @@ def run_pipeline(
     parsed = parse_pipeline(pipeline)
     if verify:
         _verify(module, "the module was wrong before the first pass")
-    module = clone_module(module)
+    module = _copy(module, "the module was wrong before the first pass")
     records: list[Record] = []
     with _without_collection():
         for step in parsed.steps:
@@ -303,6 +303,8 @@ def _run_step(
     for name in definition.requires:
         if not PROPERTIES[name](module):
             raise PassError(f"pass {step} requires a module that is {name}; an earlier pass has to make it so")
+    earlier_passes = f" (passes before it: {', '.join(r.name for r in earlier)})" if earlier else ""
+    broken = f"pass {step} broke the graph{earlier_passes}"
     before = clone_module(module) if keep_graphs else None
     promised = _promises(definition, module) if verify else []
     signature = _signature(module) if verify and "signature" in definition.keeps else None
@@ -316,8 +318,7 @@ def _run_step(
         raise PassError(f"pass {step} failed: {type(error).__name__}: {error}") from error
     seconds = time.perf_counter() - start
     if verify:
-        earlier_passes = f" (passes before it: {', '.join(r.name for r in earlier)})" if earlier else ""
-        _verify(module, f"pass {step} broke the graph{earlier_passes}")
+        _verify(module, broken)
         for name in promised:
             if not PROPERTIES[name](module):
                 raise PassError(f"pass {step} promises a module that is {name}, and it is not")
@@ -326,7 +327,7 @@ def _run_step(
                 f"pass {step} changed the inputs, outputs, parameters or updates:\n"
                 f"  before {signature}\n  after  {_signature(module)}"
             )
-    after = clone_module(module) if keep_graphs else None
+    after = _copy(module, broken) if keep_graphs else None
     return module, Record(str(step), seconds, count, _count(module), changed, _fired(context.log), before, after)
 
 
@@ -352,8 +353,21 @@ def _verify(module: Module, what: str) -> None:
         raise PassError(f"{what}:\n{error}") from error
 
 
+def _copy(module: Module, what: str) -> Module:
+    """A copy; of a module in which a value is missing there is none, and the error says what is wrong with it."""
+    try:
+        return clone_module(module)
+    except KeyError:
+        _verify(module, what)
+        raise
+
+
 def _count(module: Module) -> int:
-    return sum(1 for _ in module.walk())
+    return sum(map(_size, module.functions.values()))
+
+
+def _size(graph: Graph) -> int:
+    return len(graph.nodes) + sum(_size(region) for node in graph.nodes if node.regions for region in node.regions)
 
 
 def _fired(log: Log) -> tuple[Fired, ...]:

@@ -7,7 +7,7 @@ constant that satisfies a condition. The operands of commutative ops match in ei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -46,11 +46,12 @@ class Op:
     once: bool
 
     @cached_property
-    def producers(self) -> tuple[frozenset[str] | None, ...]:
-        """For each operand the ops that it may come from; None: any, or none. A quick no for most nodes."""
+    def producers(self) -> tuple[tuple[int, frozenset[str]], ...]:
+        """For each operand that a node has to make, the ops that it may be. A quick no for most nodes."""
         return tuple(
-            None if isinstance(p, str) else frozenset([p.name]) if isinstance(p, Op) else _CONSTANTS
-            for p in self.operands
+            (i, frozenset([p.name]) if isinstance(p, Op) else _CONSTANTS)
+            for i, p in enumerate(self.operands)
+            if not isinstance(p, str)
         )
 
     @cached_property
@@ -84,25 +85,25 @@ def scalar(accepts: Callable[[Any], bool], bind: str = "") -> Scalar:
     return Scalar(accepts, bind)
 
 
-def match_node(r: Rewriter, pattern: Op, node: Node, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def match_node(r: Rewriter, pattern: Op, node: Node, found: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """All ways in which ``node``, whose op is that of the pattern, matches; each gives what its names stand for."""
     if pattern.bind:
         found = {**found, pattern.bind: node}
     if not pattern.operands:
-        yield found
-        return
+        return (found,)
     operands = node.operands
     if len(operands) != len(pattern.operands):
-        return
-    if _may_match(pattern, operands):
-        yield from _match_all(r, pattern.operands, operands, found)
+        return ()
+    orders = [operands] if _may_match(pattern, operands) else []
     if node.op.commutative and pattern.is_lopsided and _may_match(pattern, operands[::-1]):
-        yield from _match_all(r, pattern.operands, operands[::-1], found)
+        orders.append(operands[::-1])
+    return (way for order in orders for way in _match_all(r, pattern.operands, order, found)) if orders else ()
 
 
 def _may_match(pattern: Op, operands: list[Value]) -> bool:
-    for producers, value in zip(pattern.producers, operands):
-        if producers is not None and (value.producer is None or value.producer.op.name not in producers):
+    for i, names in pattern.producers:
+        producer = operands[i].producer
+        if producer is None or producer.op.name not in names:
             return False
     return True
 
@@ -178,7 +179,7 @@ def is_pure(node: Node) -> bool:
     """Whether ``node`` may be merged, moved and dropped: neither it nor its regions do more than give results."""
     if not node.op.pure or node.attributes.get("has_side_effect"):
         return False
-    return all(is_pure(inner) for region in node.regions for inner in region.nodes)
+    return not node.regions or all(is_pure(inner) for region in node.regions for inner in region.nodes)
 
 
 def is_droppable(node: Node) -> bool:

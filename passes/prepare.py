@@ -115,10 +115,11 @@ def _together(origins: list[_Origins]) -> _Origins:
 
 def _may_move(node: Node) -> bool:
     return (
-        is_pure(node)
+        node.op.name not in _STAY
+        and is_pure(node)
         and not is_placed(node)
         and all(r.type.is_static for r in node.results)
-        and not any(n.op.name in _STAY for n in (node, *(n for region in node.regions for n in region.walk())))
+        and not any(inner.op.name in _STAY for region in node.regions for inner in region.walk())
     )
 
 

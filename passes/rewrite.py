@@ -19,6 +19,7 @@ from ..ir.errors import LaminaError, PassError
 from ..ir.graph import Graph, Node, Update, Value
 from ..ir.location import Location, merge
 from ..ir.opdef import OpDef, as_tuple
+from ..ir.types import same_type
 from .patterns import Op, is_droppable, is_pure, match_node
 
 
@@ -71,8 +72,9 @@ def rule(*roots: str | Op) -> Callable[[Callable[..., Any]], Rule]:
             names in the pattern stand for. ``r`` is the :class:`Rewriter`, with which it emits nodes
             (``r.negate(x)``), and ``r.node`` the node it looks at.
 
-    The function returns the value (or tuple of values) that replaces the results, of equal types; or None where the
-    rule does not apply, or ``NoMatch("why")`` where it nearly does.
+    The function returns the value (or tuple of values) that replaces the results, of equal element types and shapes
+    (new values take over the sharding); or None where the rule does not apply, or ``NoMatch("why")`` where it nearly
+    does.
     """
 
     def wrap(function: Callable[..., Any]) -> Rule:
@@ -131,6 +133,8 @@ class RuleSet:
         return found
 
 
+_SHARDED = NoMatch("the value in its place is laid over the devices in another way")
+
 # The pseudo node at the end of a graph that uses the outputs and the updates' values.
 _RETURN = OpDef("return", "the graph's results", lambda call, *types: (), lambda call, *arrays: ())
 
@@ -167,11 +171,16 @@ class Rewriter(Builder):
 
     def _use(self, node: Node) -> None:
         for operand in node.operands:
-            users = self._uses.setdefault(operand, {})
-            users[node] = users.get(node, 0) + 1
+            users = self._uses.get(operand)
+            if users is None:
+                self._uses[operand] = {node: 1}
+            else:
+                users[node] = users.get(node, 0) + 1
 
     def _enqueue(self, node: Node | None) -> None:
-        if node is not None and node is not self._return and node not in self._queued:
+        if node is None or node is self._return or node in self._queued:
+            return
+        if self._rules.starting_at(node.op.name):
             self._queued.add(node)
             self._queue.append(node)
 
@@ -211,28 +220,37 @@ class Rewriter(Builder):
         return ", ".join(f"{name} x{count}" for name, count in counts.most_common(3))
 
     def _rewrite(self, node: Node) -> bool:
+        self.node, self.location = node, node.location
         for candidate in self._rules.starting_at(node.op.name):
-            self.node, self.location, self.nodes = node, node.location, []
-            try:
-                outcome = candidate.apply(self, node)
-            except LaminaError as error:
-                raise PassError(f"rule {candidate.name} ({candidate.source}) failed at {node}: {error}") from error
+            outcome = self._apply(candidate, node)
             if outcome is None or isinstance(outcome, NoMatch):
                 if self._log.explain:
                     reason = outcome.reason if outcome else "the pattern does not fit"
                     self._log.misses.append(Miss(candidate.name, node.op.name, node.location, reason))
                 continue
-            self._replace(candidate, node, as_tuple(outcome))
+            self._replace(node, as_tuple(outcome))
             self._log.count(candidate.name, node.location)
             return True
         return False
 
-    def _replace(self, by: Rule, node: Node, values: tuple[Value, ...]) -> None:
-        if [v.type for v in values] != [r.type for r in node.results] or set(values) & set(node.results):
+    def _apply(self, candidate: Rule, node: Node) -> Any:
+        """What the rule says of ``node``; checked, where that is a replacement."""
+        self.nodes = []
+        try:
+            outcome = candidate.apply(self, node)
+        except LaminaError as error:
+            raise PassError(f"rule {candidate.name} ({candidate.source}) failed at {node}: {error}") from error
+        if outcome is None or isinstance(outcome, NoMatch):
+            return outcome
+        values = as_tuple(outcome)
+        if not have_types(values, node.results) or set(values) & set(node.results):
             raise PassError(
-                f"rule {by.name} ({by.source}) replaced {[str(r.type) for r in node.results]} of {node} by "
-                f"{[str(v.type) for v in values]}; the types should be equal and the values new"
+                f"rule {candidate.name} ({candidate.source}) replaced {[str(r.type) for r in node.results]} of {node} "
+                f"by {[str(v.type) for v in values]}; the types should be equal and the values new"
             )
+        return outcome if keep_sharding(node.results, values, self.nodes) else _SHARDED
+
+    def _replace(self, node: Node, values: tuple[Value, ...]) -> None:
         new = self.nodes
         self._insert(new, node)
         for old, value in zip(node.results, values):
@@ -244,9 +262,10 @@ class Rewriter(Builder):
             if not any(self._uses.get(r) for r in made.results) and is_droppable(made):
                 self._erase(made)
         origins = [n.location for n in gone]
+        origin = merge(origins)  # what most new nodes, which are where the node is, get
         for made in new:
             if made in self._next:
-                made.location = merge((made.location, *origins))
+                made.location = origin if made.location is node.location else merge((made.location, *origins))
                 self._enqueue(made)
 
     def _insert(self, new: Sequence[Node], before: Node) -> None:
@@ -330,7 +349,29 @@ def rewrite(
         for node in graph.nodes:
             for region in node.regions:
                 changed |= rewrite(region, rules, log, settings)
+    if not any(rules.starting_at(node.op.name) for node in graph.nodes):
+        return changed
     return Rewriter(graph, rules, log, settings).run() or changed
+
+
+def have_types(values: Sequence[Value], old: Sequence[Value]) -> bool:
+    """Whether ``values`` may stand in the place of ``old``: as many, of equal element types and shapes."""
+    return len(values) == len(old) and all(same_type(v.type, o.type) for v, o in zip(values, old))
+
+
+def keep_sharding(old: Sequence[Value], values: Sequence[Value], new: Sequence[Node]) -> bool:
+    """Give those of ``values`` that ``new`` nodes make the sharding of the ``old`` ones that they replace.
+
+    Returns whether none is lost: values that were there before keep their own, which may be another.
+    """
+    for before, value in zip(old, values):
+        if value.type == before.type:
+            continue
+        if value.producer in new:
+            value.type = before.type
+        elif before.type.sharding is not None:
+            return False
+    return True
 
 
 def drop_dead(graph: Graph, log: Log | None = None) -> bool:
@@ -339,7 +380,7 @@ def drop_dead(graph: Graph, log: Log | None = None) -> bool:
     kept: list[Node] = []
     changed = False
     for node in reversed(graph.nodes):
-        if not any(r in live for r in node.results) and is_droppable(node):
+        if live.isdisjoint(node.results) and is_droppable(node):
             changed = True
             if log is not None:
                 log.count("dead_code", node.location)

@@ -16,12 +16,11 @@ def _run(module: Module, context: Context) -> bool:
     changed = False
     for graph in module.functions.values():
         for _ in range(context["rounds"]):
-            again = "dead_code" not in context.off and drop_dead(graph, context.log)
-            again |= "common_subexpression" not in context.off and merge_equal(graph, context.log)
-            again |= rewrite(graph, rules, context.log, context.options)
-            changed |= again
-            if not again:
-                break
+            changed |= "dead_code" not in context.off and drop_dead(graph, context.log)
+            changed |= "common_subexpression" not in context.off and merge_equal(graph, context.log)
+            if not rewrite(graph, rules, context.log, context.options):
+                break  # once is enough for the other two where no rule makes them new work
+            changed = True
     return changed
 
 

@@ -425,10 +425,17 @@ def test_an_input_that_does_not_fit(folder, array, said):
     assert said in message and "image" in message and "f32[N,8,8,1]" in message
 
 
+@pytest.mark.parametrize("array", [np.array(["7"]), np.zeros(2, "datetime64[s]"), np.zeros(2, [("x", "f4")])])
+def test_an_input_that_holds_no_numbers(folder, array):
+    np.save("x.npy", array)
+    message = fail("run", "digits.keras", "--input", "x.npy")
+    assert "x.npy: expected an array of numbers" in message and repr(array.dtype.str) in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["digits.keras"], "received 0"),
+        (["digits.keras"], "1 input (image); received 0"),
         (["digits.keras", "--input", "image.npy", "--input", "image.npy"], "received 2"),
         (["digits.keras", "--input", "picture=image.npy"], "no input 'picture'; it has image"),
         (["digits.keras", "--input", "image=image.npy", "--input", "image=image.npy"], "given twice"),

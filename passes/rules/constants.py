@@ -11,6 +11,7 @@ from ...ir.evaluate import evaluate_node
 from ...ir.graph import Graph, Node, Value
 from ...ir.literals import is_splat
 from ...ir.regions import simple_region
+from ...ir.types import static_shape
 from ..patterns import constant_array, is_placed, is_pure, produced_by
 from ..rewrite import NoMatch, Rewriter, rule
 
@@ -23,13 +24,12 @@ _SMALL = 64
 
 
 def _known(value: Value) -> np.ndarray | None:
-    """The array that ``value`` is: a constant, or a constant scalar stretched (no copy is made)."""
-    array = constant_array(value)
-    if array is not None or not value.type.is_static:
-        return array
+    """The array that ``value`` is, where it is a constant; the scalar, where it is a constant scalar stretched."""
     spread = produced_by(value, "broadcast_in_dim")
-    number = constant_array(spread.operands[0]) if spread is not None else None
-    return np.broadcast_to(number, value.shape) if number is not None and number.ndim == 0 else None  # type: ignore[arg-type]
+    if spread is None:
+        return constant_array(value)
+    number = constant_array(spread.operands[0])
+    return number if number is not None and number.ndim == 0 else None
 
 
 @rule("*")
@@ -37,14 +37,15 @@ def fold_constants(r: Rewriter, node: Node) -> tuple[Value, ...] | NoMatch | Non
     """A node whose operands are all constant is computed now."""
     if not node.operands or node.op.name in _KEPT:
         return None
-    arrays = []
+    known = []
     for operand in node.operands:
         array = _known(operand)
         if array is None:
             return None
-        arrays.append(array)
-    if not is_pure(node) or is_placed(node) or not all(t.type.is_static for t in node.results):
+        known.append(array)
+    if not is_pure(node) or is_placed(node) or not all(v.type.is_static for v in (*node.operands, *node.results)):
         return None
+    arrays = [np.broadcast_to(array, static_shape(v.type)) for array, v in zip(known, node.operands)]
     size = max([a.size for a in arrays] + [math.prod(t.shape) for t in node.results])
     if size > r.settings.get("fold_limit", FOLD_LIMIT):
         return NoMatch(f"{size} elements are more than fold_limit")

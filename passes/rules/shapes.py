@@ -104,10 +104,16 @@ def elementwise_of_broadcasts(r: Rewriter, node: Node) -> Value | None:
     """An elementwise op on stretched values is computed before they are stretched."""
     if not is_elementwise(node):
         return None
-    stretched = [(v, produced_by(v, "broadcast_in_dim")) for v in node.operands if v.rank]
-    if not stretched or any(b is None for _, b in stretched):
+    stretched = []
+    for value in node.operands:
+        if value.rank:
+            spread = produced_by(value, "broadcast_in_dim")
+            if spread is None:
+                return None
+            stretched.append(spread)
+    if not stretched:
         return None
-    wide = max((b for _, b in stretched if b), key=lambda b: b.operands[0].rank)
+    wide = max(stretched, key=lambda b: b.operands[0].rank)
     source, dims = wide.operands[0], wide.attributes["dims"]
     if source.shape == node.result.shape or source.type.size == node.result.type.size:
         return None

@@ -242,3 +242,39 @@ def test_eager_programs_do_not_multiply_with_numbers():
     for value in (0.5, 0.75, 1.25):
         assert float(ops.multiply(x, value)[0]) == value
     assert len(_cache.programs) == count
+
+
+def test_array_methods_of_traced_tensors():
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    for f in (
+        lambda a: a.sum(),
+        lambda a: np.sum(a, axis=1),
+        lambda a: a.mean(axis=1),
+        lambda a: a.max(0, keepdims=True),
+        lambda a: a.min(),
+        lambda a: a.transpose(),
+        lambda a: a.transpose(1, 0),
+        lambda a: a[None].squeeze(0),
+    ):
+        np.testing.assert_allclose(lamina.compile(f, Spec((None, 3)))(x), f(x), rtol=1e-6)
+
+
+def test_errors_skip_frames_of_numpy():
+    with pytest.raises(TracingError, match=r"test_tracing.py:\d+"):
+        lamina.trace(lambda x: np.std(x), Spec((3,)))
+
+
+def test_another_number_of_arguments_is_a_clear_error():
+    with pytest.raises(ArgumentError, match=r"takes \(x, y\); received specs for 1 inputs"):
+        lamina.trace(lambda x, y: x + y, Spec((3,)))
+
+
+def test_a_misspelled_argument_of_a_layer_names_the_nearest():
+    with pytest.raises(ArgumentError, match="did you mean 'use_bias'"):
+        keras.layers.Dense(3, use_bais=False)
+
+
+def test_a_list_of_numbers_is_said_to_be_none_array():
+    compiled = lamina.compile(lambda x: x, Spec((100,)))
+    with pytest.raises(ArgumentError, match=r"pass np\.asarray"):
+        compiled([1.0] * 100)

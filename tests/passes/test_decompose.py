@@ -24,6 +24,19 @@ def composites_in(module):
     return {node.op.name for node in module.walk() if node.op.is_composite}
 
 
+def test_sharded_results_stay_sharded():
+    result, _ = decompose("""
+        func @main(%x: f32[8,3]) -> (f32[8,3]) {
+          %0 = relu6(%x) : f32[8,3] sharding(["data",none])
+          %1 = reshape(%x) {shape=[8,3]} : f32[8,3]
+          %2 = relu(%1) : f32[8,3] sharding([none,"model"])
+          %3 = add(%0, %2) : f32[8,3]
+          return %3
+        }""")
+    left, right = result.main.outputs[0].producer.operands
+    assert (left.type.sharding, right.type.sharding) == (("data", None), (None, "model"))
+
+
 def test_a_composite_becomes_its_decomposition_at_its_place():
     result, record = decompose("""
         func @main(%x: f32[N,3]) -> (f32[N,3]) {

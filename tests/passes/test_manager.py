@@ -258,6 +258,16 @@ def test_a_module_that_was_wrong_before_blames_no_pass():
         run_pipeline(module, "simplify", verify=True)
 
 
+def test_a_broken_graph_that_is_copied_is_found_without_verify_too(new_pass):
+    new_pass("breaks_order", break_order)
+    with pytest.raises(PassError, match=r"pass breaks_order broke the graph \(passes before it: decompose\)"):
+        run_pipeline(parse(TEXT), "decompose,breaks_order", keep_graphs=True)
+    module = parse(TEXT)
+    module.main.nodes.reverse()
+    with pytest.raises(PassError, match=r"wrong before the first pass:(.|\n)*not defined in this graph before"):
+        run_pipeline(module, "simplify")
+
+
 def test_an_error_inside_a_pass_is_named(new_pass):
     def fails(module, context):
         b = Builder(module.main)

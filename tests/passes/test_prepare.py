@@ -142,6 +142,62 @@ func @main() -> (f32[8,8]) {
     assert_same_results(before, larger)
 
 
+def constants(b, w):
+    return b.constant([1, 2, 3, 4], "f32")
+
+
+def stretched(b, w):
+    return b.broadcast_in_dim(w, shape=(4,), dims=(0,))
+
+
+def itself(b, w):
+    return w
+
+
+@pytest.mark.parametrize(
+    "start, size, each_needed, left, prepared",
+    [
+        (constants, 4, False, 10_002, 0),
+        (stretched, 1, False, 10_002, 0),  # larger than growth allows, all along
+        (itself, 4, False, 1, 1),
+        (itself, 4, True, 10_001, 10_000),
+    ],
+)
+def test_long_chains(start, size, each_needed, left, prepared):
+    """Of 10,000 nodes: what stays and what moves is found in one go over the graph."""
+    graph = Graph()
+    b, x = Builder(graph), graph.add_input(TensorType("f32", (4,)), "x")
+    value = start(b, graph.add_parameter("w", TensorType("f32", (size,))).value)
+    for _ in range(10_000):
+        value = b.negate(value)
+        if each_needed:
+            graph.outputs.append(b.add(x, value))
+    graph.outputs.append(b.add(x, value))
+    before = Module({"main": graph})
+    after, _ = run_pipeline(before, "prepare")
+    names = ["prepared/w", *(f"prepared/w_{i}" for i in range(1, prepared))][:prepared]
+    assert len(after.main.nodes) == left
+    assert [p.name for p in after.main.parameters if p.name != "w"] == names
+    assert_same_results(before, after)
+
+
+def test_the_limit_is_that_of_all_parameters_behind_a_value_each_counted_once():
+    text = """\
+func @main() -> (f32[3], f32[6]) {
+  param %a: f32[1]
+  param %b: f32[1]
+  %0 = add(%a, %b) : f32[1]
+  %1 = concatenate(%0, %a, %b) {axis=0} : f32[3]
+  %2 = concatenate(%1, %1) {axis=0} : f32[6]
+  return %1, %2
+}
+"""
+    before, after, _ = optimized(text, "prepare")
+    assert [n.op.name for n in after.main.nodes] == ["concatenate"], "6 > 2 * (1 + 1) stays, 3 moves"
+    assert [p.name for p in after.main.parameters] == ["prepared/a"]
+    assert_same_results(before, after)
+
+
 def test_updated_parameters_and_what_comes_from_them_stay():
     text = """\
 func @main(%x: f32[4]) -> (f32[4]) {

@@ -397,6 +397,35 @@ def test_rules_that_undo_each_other_are_named(new_rule):
         rewritten("func @main(%x: f32[]) -> (f32[]) {\n %0 = sine(%x) : f32[]\n return %0\n}", there, and_back)
 
 
+def sharded_chain(last):
+    """``last(tanh(x))``, whose result is laid over devices."""
+    graph = Graph()
+    x = graph.add_input(TensorType("f32", (8, 2)), "x")
+    result = last(Builder(graph), Builder(graph).tanh(x))
+    result.type = TensorType("f32", (8, 2), sharding=("data", None))
+    graph.outputs = [result]
+    return Module({"main": graph})
+
+
+def test_a_new_value_takes_over_the_sharding_of_the_old():
+    module = sharded_chain(lambda b, x: b.subtract(b.full_like(x, -0.0), x))
+    assert rewrite(module.main, RuleSet([RULES["subtract_from_zero"]]))
+    verify(module)
+    assert [n.op.name for n in module.main.nodes] == ["tanh", "negate"]
+    assert module.main.outputs[0].type.sharding == ("data", None)
+
+
+@pytest.mark.parametrize("of_operand, fires", [(None, False), (("data", None), True), ((None, "model"), False)])
+def test_a_rule_does_not_apply_where_a_sharding_would_be_lost(of_operand, fires):
+    module = sharded_chain(lambda b, x: b.multiply(x, b.full_like(x, 1)))
+    module.main.nodes[0].result.type = TensorType("f32", (8, 2), sharding=of_operand)
+    log = Log(explain=True)
+    assert rewrite(module.main, RuleSet([RULES["times_one"]]), log) == fires
+    verify(module)
+    assert module.main.outputs[0].type.sharding == ("data", None)
+    assert fires or "laid over the devices" in log.misses[0].reason
+
+
 def test_an_error_in_a_rule_names_rule_and_node(new_rule):
     @new_rule("tanh")
     def adds_two_shapes(r, node):
