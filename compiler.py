@@ -6,7 +6,9 @@ specialised, lowered to StableHLO and compiled by XLA; ``jax.jit``'s own cache k
 
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -16,13 +18,15 @@ import numpy as np
 
 from .ir import Graph, Module, TensorType
 from .ir.binding import bind_symbols, broken_guard, check_guards, graph_types
-from .ir.errors import ArgumentError, DTypeError, GuardError, LaminaError
+from .ir.errors import ArgumentError, DTypeError, GuardError, LaminaError, TracingError
 from .ir.types import element_type, is_complex, is_float, short_name, static_shape
 from .lowering import stablehlo
 from .passes import Record, run_pipeline, run_target, specialize, split_prepared
 from .runtime import dispatch
 from .runtime.devices import find_device
 from .runtime.errors import xla_errors
+
+_numbers = itertools.count()  # tells programs apart for good, as id() would not once one is gone
 
 
 class Binding(Protocol):
@@ -65,6 +69,7 @@ class Program:
         keep_graphs: bool = False,
     ) -> None:
         self.graph = module
+        self._number = next(_numbers)
         self.device = find_device(device)
         self.target = target or self.device.platform
         optimized, self.records = run_pipeline(
@@ -75,7 +80,7 @@ class Program:
         self._updated: list[Binding] = [u.parameter.key for u in module.main.updates]
         self._pack = pack or (lambda args: list(args))
         self._unpack = unpack or (lambda flat: flat)
-        self._specialized: dict[Hashable, Module] = {}
+        self._specialized = _Specializations(self.optimized, self.target)
         self._lock = threading.Lock()
         values = [*module.main.inputs, *(p.value for p in module.main.parameters), *module.main.results]
         self._wide = dispatch.needs_x64(*(v.type.dtype for v in values))
@@ -86,25 +91,30 @@ class Program:
         placement: dict[str, Any] = {}
         if device is not None:
             placement = {"in_shardings": jax.sharding.SingleDeviceSharding(self.device)}
-        offset = 1 if self.optimized.main.parameters else 0
-        donated = tuple(i + offset for i in donate)
-        body = self._with_parameters if offset else self._without_parameters
+        self._takes_parameters = bool(self.optimized.main.parameters)
+        donated = tuple(i + self._takes_parameters for i in donate)
+        body = self._with_parameters if self._takes_parameters else self._without_parameters
         named = _named(body, module.name)
         self._jitted = jax.jit(named, donate_argnums=donated, **placement)
         #: The whole call, for programs without state: what ``jax.jit`` returns, with nothing around it.
-        self.direct = self._jitted if not offset and not self._updated and not self._wide else None
+        self.direct = None if self._takes_parameters or self._updated or self._wide else self._jitted
 
     def __call__(self, *args: Any) -> Any:
         """Run on arrays; the result is what ``unpack`` makes of the outputs."""
         if self.direct is not None:
             return self.direct(*args)
-        with dispatch.x64(self._wide):
-            if not self.optimized.main.parameters:
-                return self._jitted(*args)
-            result = self._jitted(self.parameter_values(), *args)
-            if not self._updated:
-                return result
-            result, new = result
+        if self._wide:
+            with dispatch.x64(True):
+                return self._run(*args)
+        return self._run(*args)
+
+    def _run(self, *args: Any) -> Any:
+        if not self._takes_parameters:
+            return self._jitted(*args)
+        result = self._jitted(self.parameter_values(), *args)
+        if not self._updated:
+            return result
+        result, new = result
         for binding, array in zip(self._updated, new, strict=True):
             binding._set(array)
         return result
@@ -133,7 +143,12 @@ class Program:
         graph, _ = run_target(Module({"main": self.prepare}, "prepare"), self.target)
         place = {id(b): i for i, b in enumerate(self._bindings)}
         order = [place[id(p.key)] for p in self.prepare.parameters]
-        program = self._dispatchable(lambda dims: graph, graph, "prepare")
+
+        def ready(dims: Mapping[str, int]) -> Module:
+            return graph
+
+        self._prepare_ready = ready  # what is given to jax holds it weakly
+        program = self._dispatchable(ready, graph, "prepare")
 
         def run(values: list[Any]) -> Any:
             with dispatch.x64(self._wide):
@@ -161,13 +176,16 @@ class Program:
 
     @cached_property
     def _program(self) -> dispatch.Program:
-        return self._dispatchable(self.specialized, self.optimized, self.graph.name)
+        return self._dispatchable(self._specialized, self.optimized, self.graph.name)
 
     def _dispatchable(
-        self, specialized: Callable[[dict[str, int]], Module], module: Module, name: str
+        self, specialized: Callable[[Mapping[str, int]], Module], module: Module, name: str
     ) -> dispatch.Program:
         main = module.main
         types = [p.type for p in main.parameters] + [v.type for v in main.inputs]
+        results = [v.type for v in main.results]
+        # jax's caches keep what they were given long after its last use; that must not keep a model and its weights.
+        held = weakref.ref(specialized)
 
         def dims_of(avals: Sequence[Any]) -> dict[str, int]:
             return bind_symbols(
@@ -176,26 +194,25 @@ class Program:
 
         def result_types(avals: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
             dims = dims_of(avals)
-            return [_struct(v.type.substitute(dims)) for v in main.results]
+            return [_struct(t.substitute(dims)) for t in results]
 
         def emit(ctx: Any, operands: Sequence[Any]) -> Sequence[Any]:
-            ready = specialized(dims_of(ctx.avals_in))
+            alive = held()
+            if alive is None:
+                raise LaminaError(f"the compiled program {name!r} is gone; keep it as long as what jax made of it")
+            ready = alive(dims_of(ctx.avals_in))
             return stablehlo.emit_into(ctx, ready.main, operands, ready.functions)
 
-        return dispatch.Program(key=(id(self), name), result_types=result_types, emit=emit, name=name, wide=self._wide)
+        return dispatch.Program(
+            key=(self._number, name), result_types=result_types, emit=emit, name=name, wide=self._wide
+        )
 
     # Looking inside
 
     def specialized(self, dims: Mapping[str, int]) -> Module:
         """The module that is lowered for concrete dimensions: optimized, specialised, target rules applied,
         primitive."""
-        key = tuple(sorted(dims.items()))
-        if key not in self._specialized:
-            module = specialize(self.optimized, dims) if dims else self.optimized
-            ready, _ = run_target(module, self.target)
-            with self._lock:
-                self._specialized[key] = ready
-        return self._specialized[key]
+        return self._specialized(dims)
 
     def stablehlo(self, **dims: int) -> str:
         """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""
@@ -234,6 +251,22 @@ class Program:
                 raise ArgumentError(f"dimension {name} should be an integer >= 0, received {size!r}")
         check_guards(self.graph.main.guards, dims)
         return {name: int(size) for name, size in dims.items()}
+
+
+class _Specializations:
+    """An optimized module made ready to lower, for each set of dimensions."""
+
+    def __init__(self, module: Module, target: str) -> None:
+        self._module = module
+        self._target = target
+        self._ready: dict[Hashable, Module] = {}
+
+    def __call__(self, dims: Mapping[str, int]) -> Module:
+        key = tuple(sorted(dims.items()))
+        if key not in self._ready:
+            module = specialize(self._module, dims) if dims else self._module
+            self._ready[key] = run_target(module, self._target)[0]
+        return self._ready[key]
 
 
 def fit_inputs(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
@@ -275,7 +308,12 @@ def _converts(source: np.dtype, target: np.dtype) -> bool:
 def _takes_any_array(call: Callable[..., Any]) -> Callable[..., Any]:
     """``call``, and where jax does not know an argument's class, ``call`` on that array taken over by DLPack."""
 
-    def compiled(*args: Any) -> Any:
+    def compiled(*args: Any, **keywords: Any) -> Any:
+        if keywords:
+            raise ArgumentError(
+                f"a compiled program takes arrays by place, received {next(iter(keywords))!r} by keyword; give static "
+                "keywords such as training=True to lamina.compile"
+            )
         try:
             return call(*args)
         except (TypeError, ValueError):  # jax's refusals, and ours, which are raised again below
@@ -297,7 +335,13 @@ def _known_array(x: Any) -> Any:
     if hasattr(x, "__dlpack__"):
         return jax.dlpack.from_dlpack(x)
     if hasattr(x, "__array__"):
-        return np.asarray(x)
+        try:
+            return np.asarray(x)
+        except TracingError:
+            raise TracingError(
+                f"a compiled program runs on arrays, received {x!r}, which has no value yet; inside a traced function "
+                "or a functional model call the function or model that was compiled"
+            ) from None
     raise DTypeError(f"expected an array, received {x!r} of type {type(x).__name__}")
 
 

@@ -17,7 +17,8 @@ from ..ir import Graph, Module, TensorType
 from ..ir.dims import DimLike, parse_dim, symbol
 from ..ir.errors import ArgumentError, DTypeError, IntegerDimError
 from ..ir.types import element_type
-from .keras_tensor import KerasTensor
+from .dtypes import floatx, image_data_format
+from .keras_tensor import KerasTensor, contains_keras_tensor
 from .layer import Layer, _training
 from .model import Model
 from .tensor import Tensor
@@ -137,7 +138,7 @@ class Traceable:
     def flatten(self, args: tuple) -> list[Any]:
         """Arguments of a call as a flat list, checked against the specs' structure."""
         leaves, tree = jax.tree.flatten(args)
-        if tree != self.tree:
+        if tree != self.tree and not _same_but_for_lists(tree, self.tree):
             raise ArgumentError(
                 f"{self.name}: the arguments should have the structure {_shown_tree(self.tree)}, as the specs "
                 f"have; received {_shown_tree(tree)}"
@@ -278,22 +279,30 @@ class Jitted:
     ) -> None:
         functools.update_wrapper(self, f)
         self._f = f
-        self._static_argnums = _as_tuple(static_argnums)
+        positions = _positional_names(f)
+        self._static_argnums = _from_the_start(_as_tuple(static_argnums), positions)
         self._static_argnames = _as_tuple(static_argnames)
-        self._donate_argnums = _as_tuple(donate_argnums)
+        self._donate_argnums = _from_the_start(_as_tuple(donate_argnums), positions)
+        # An argument may be named static and passed by place, or the other way round.
+        by_place = tuple(i for i, name in enumerate(positions) if name in self._static_argnames)
+        by_name = tuple(name for i, name in enumerate(positions) if i in self._static_argnums)
+        self._static_argnums += by_place
+        self._static_argnames += by_name
         self._options = options
         self._compiled: dict[Any, Program] = {}
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_trace() is not None:
+        if current_trace() is not None or contains_keras_tensor((args, kwargs)):
             return self._f(*args, **kwargs)
         kept = {i: a for i, a in enumerate(args) if i in self._static_argnums}
         named = {k: v for k, v in kwargs.items() if k in self._static_argnames}
         dynamic = tuple(None if i in kept else a for i, a in enumerate(args))
         leaves, tree = jax.tree.flatten((dynamic, {k: v for k, v in kwargs.items() if k not in named}))
         avals = tuple((np.shape(x), _dtype(x)) for x in leaves)
-        key = (tree, avals, tuple(kept.items()), tuple(sorted(named.items())))
+        static = (*kept.items(), *sorted(named.items()))
+        kinds = tuple(type(value) for _, value in static)  # 1 equals True
+        key = (tree, avals, static, kinds, floatx(), image_data_format())
         try:
             program = self._compiled.get(key)
         except TypeError as error:
@@ -326,6 +335,23 @@ class Jitted:
 
 def _as_tuple(value: Any) -> tuple:
     return (value,) if isinstance(value, int | str) else tuple(value)
+
+
+def _positional_names(f: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that can be passed by place; none where ``f`` does not tell."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _from_the_start(argnums: tuple[int, ...], names: Sequence[str]) -> tuple[int, ...]:
+    """Argument numbers without negative ones, which count from the last argument."""
+    wrong = [n for n in argnums if n < -len(names)]
+    if wrong:
+        raise ArgumentError(f"jit: there is no argument {wrong[0]}; the function takes {', '.join(names) or 'none'}")
+    return tuple(n if n >= 0 else n + len(names) for n in argnums)
 
 
 def _leaf_positions(args: tuple, kept: dict[int, Any], argnums: Sequence[int]) -> tuple[int, ...]:
@@ -378,7 +404,13 @@ def _model_specs(model: Model) -> Any:
             f"the shapes of the inputs of model {model.name!r} are not known; give specs, such as "
             "lamina.Spec((None, 28, 28, 1))"
         )
-    return jax.tree.map(lambda t: Spec(t.shape, t.dtype, t.history[0].name), inputs)
+    any_batch = getattr(model, "_any_batch", False)
+
+    def spec(tensor: KerasTensor) -> Spec:
+        shape = (None, *tensor.shape[1:]) if any_batch else tensor.shape
+        return Spec(shape, tensor.dtype, tensor.history[0].name)  # type: ignore[index]
+
+    return jax.tree.map(spec, inputs)
 
 
 def _input_names(f: Any, specs: tuple) -> list[str]:
@@ -412,6 +444,20 @@ def _output_names(f: Any, count: int) -> list[str]:
         else []
     )
     return names if len(names) == count and len(set(names)) == count else [""] * count
+
+
+def _same_but_for_lists(given: Any, expected: Any) -> bool:
+    """Whether two trees differ only where one has a list and the other a tuple, which models take for each other."""
+    if given.num_leaves != expected.num_leaves:
+        return False
+    plain = [_as_lists(jax.tree.unflatten(tree, range(tree.num_leaves))) for tree in (given, expected)]
+    return plain[0] == plain[1]
+
+
+def _as_lists(nest: Any) -> Any:
+    if isinstance(nest, dict):
+        return {key: _as_lists(value) for key, value in nest.items()}
+    return [_as_lists(value) for value in nest] if isinstance(nest, list | tuple) else nest
 
 
 def _shown_tree(tree: Any) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from ..compiler import Program
 from ..ir import TensorType
 from ..ir.types import element_type
+from .dtypes import floatx, image_data_format
 from .keras_tensor import contains_keras_tensor
 from .tensor import Tensor
 from .trace import current_trace
@@ -72,6 +73,9 @@ class EagerCache:
         with self.lock:
             self.programs.clear()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (EagerCache, ())  # the copy of a layer, by copy or pickle, starts with an empty one
+
 
 _cache = EagerCache()
 
@@ -94,7 +98,7 @@ def run_eagerly(
     leaves, tree = jax.tree.flatten((args, kwargs))
     wide = any(isinstance(leaf, jax.Array) and leaf.dtype in _WIDE for leaf in leaves)
     roles = [_role(leaf, weak and not wide) for leaf in leaves]
-    key: Any = (function, tree, tuple(roles), extra_key)
+    key: Any = (function, tree, tuple(roles), extra_key, floatx(), image_data_format())
     try:
         found = cache.programs.get(key)
     except TypeError:  # an argument that cannot be hashed: nothing to look up
@@ -110,7 +114,7 @@ def run_eagerly(
 
 
 def _role(leaf: Any, weak: bool) -> tuple[Any, ...]:
-    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic) and not isinstance(leaf, np.bool_):  # a flag, mostly
         return ("array", leaf.shape, _narrow(leaf))
     if isinstance(leaf, Variable):
         return ("array", leaf.shape, np.dtype(element_type(leaf.dtype)))
@@ -118,7 +122,7 @@ def _role(leaf: Any, weak: bool) -> tuple[Any, ...]:
         return ("weak", float)
     if isinstance(leaf, slice):
         return ("static", "slice", leaf.start, leaf.stop, leaf.step)
-    return ("static", type(leaf), leaf if leaf == leaf else "nan")
+    return ("static", type(leaf), leaf.hex() if isinstance(leaf, float) else leaf)  # tells -0.0 and knows NaN
 
 
 def _narrow(leaf: Any) -> np.dtype:

@@ -49,7 +49,8 @@ class Layer(Tracked):
 
     _auto_config: dict[str, Any] | None
     _whole: bool
-    _state_key: bool | None
+    _seen_state: tuple[int, ...]
+    _seen_changes: int
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls)
@@ -87,7 +88,8 @@ class Layer(Tracked):
         self._losses: list[Any] = []
         self._parent_path: str | None = None
         self._eager = EagerCache()
-        self._seen_changes = -1
+        object.__setattr__(self, "_seen_state", ())
+        object.__setattr__(self, "_seen_changes", -1)
 
     # Types
 
@@ -266,13 +268,15 @@ class Layer(Tracked):
 
     def _compiles_whole(self) -> bool:
         """Whether it and all layers in it are lamina's own, so that nothing of the user's would be skipped."""
-        changes = Changes.count
+        changes = Changes.last
         if self._seen_changes != changes:
             layers = self._flatten_layers()
-            whole = all(_is_own(layer) for layer in layers)
-            object.__setattr__(self, "_whole", whole)
+            state = tuple(layer._last_change for layer in layers)
+            if state != self._seen_state:
+                self._eager.clear()
+                object.__setattr__(self, "_whole", all(_is_own(layer) for layer in layers))
+                object.__setattr__(self, "_seen_state", state)
             object.__setattr__(self, "_seen_changes", changes)
-            object.__setattr__(self, "_state_key", None)
         return self._whole
 
     def _call_compiled(self, args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -281,9 +285,6 @@ class Layer(Tracked):
             assert_input_compatibility(self.input_spec, next(iter(bound.arguments.values()), None), self.name)
             self._maybe_build(bound)
             self._compiles_whole()
-        if self._state_key is None:
-            self._eager.clear()
-            object.__setattr__(self, "_state_key", True)
         if _training.get() is not None and self._takes("training"):
             kwargs.setdefault("training", _training.get())
         key = (self.compute_dtype, _training.get())
@@ -296,8 +297,7 @@ class Layer(Tracked):
         return inspect.signature(self.call)
 
     def _takes(self, name: str) -> bool:
-        parameters = self._signature.parameters
-        return name in parameters or (name == "training" and False)
+        return name in self._signature.parameters
 
     def _bind(self, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
         try:

@@ -29,6 +29,7 @@ class Sequential(Model):
     def __init__(self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         Layer.__init__(self, trainable=trainable, name=name)
         self._untracked_functional: Functional | None = None
+        self._any_batch = False  # the batch size is that of a first call and binds no later one
         self._all_layers: list[Layer] = []
         for layer in layers or ():
             self.add(layer, rebuild=False)
@@ -84,6 +85,7 @@ class Sequential(Model):
             return
         else:
             start = Input(batch_shape=shape_nest(input_shape))
+            self._any_batch = True
             self._all_layers = [start.history[0], *self._all_layers]  # type: ignore[index]
         x = start
         for layer in self._all_layers[1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,9 +17,10 @@ from .variable import Variable
 
 
 class Changes:
-    """Counts changes to attributes of any layer, so that cached programs notice them."""
+    """Numbers changes to attributes of any layer, so that cached programs notice those that concern them."""
 
-    count = 0
+    numbers = itertools.count(1)
+    last = 0
 
 
 class Tracked(Operation):
@@ -29,6 +31,7 @@ class Tracked(Operation):
     _parent_path: str | None
     built: bool
     dtype_policy: dtypes.DTypePolicy
+    _last_change = 0
 
     @property
     def variable_dtype(self) -> str:
@@ -47,18 +50,24 @@ class Tracked(Operation):
             if _is_trackable(value) and not name.startswith("_untracked") and name != "_tracked":
                 if not any(t is value for t in self._tracked):
                     self._tracked.append(value)
-            Changes.count += 1
         object.__setattr__(self, name, value)
+        if old is not value:
+            self._changed()
 
     def __delattr__(self, name: str) -> None:
         self._forget(name, self.__dict__.get(name))
         object.__delattr__(self, name)
-        Changes.count += 1
+        self._changed()
 
     def _forget(self, name: str, value: Any) -> None:
         """No longer track what attribute ``name`` held, unless another attribute holds it too."""
         if _is_trackable(value) and not any(v is value for n, v in self.__dict__.items() if n != name):
             self._tracked[:] = [t for t in self._tracked if t is not value]
+
+    def _changed(self) -> None:
+        number = next(Changes.numbers)
+        object.__setattr__(self, "_last_change", number)
+        Changes.last = number
 
     def _own(self, kind: type) -> Iterator[Any]:
         """Tracked objects of a kind, those in containers included, each once, in order of assignment."""
@@ -174,7 +183,7 @@ class Tracked(Operation):
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
         self._tracked.append(variable)
-        Changes.count += 1
+        self._changed()
         return variable
 
     def get_weights(self) -> list[np.ndarray]:

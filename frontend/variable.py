@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..ir.errors import ArgumentError, ShapeError
+from ..ir.errors import ArgumentError, ShapeError, TracingError
 from ..ir.types import element_type
 from . import initializers as _initializers
 from .convert import as_tensor
@@ -193,9 +193,14 @@ class Variable(TensorOperators):
 
     def _set(self, array: jax.Array) -> None:
         """Store an array that nobody else will change (a program's result)."""
-        self._value = array
-        self._version += 1
-        with _epoch_lock:
+        if isinstance(array, jax.core.Tracer):
+            raise TracingError(
+                f"Variable {self.path!r} can't be assigned inside jax.jit or another transform of jax: it would keep a "
+                "value that ends with the transform; use lamina.jit"
+            )
+        with _epoch_lock:  # two threads that assign at once make two versions
+            self._value = array
+            self._version += 1
             _Epoch.count += 1
 
     def numpy(self) -> np.ndarray:

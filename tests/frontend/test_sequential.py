@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from model_pairs import assert_close, both, config_of, copy_weights, draw, mlp, plain, start
 
+import lamina
 from lamina import keras
 from lamina.ir.errors import ArgumentError, DTypeError, FileFormatError, ShapeError
 
@@ -168,3 +169,12 @@ def test_wrong_inputs_are_refused():
         model([draw(4, 3), draw(4, 3)])
     with pytest.raises(FileFormatError, match="unknown class 'NoSuchLayer'"):
         keras.Sequential.from_config({"name": "x", "layers": [{"class_name": "NoSuchLayer", "config": {}}]})
+
+
+def test_the_batch_of_the_first_call_does_not_bind_a_compiled_model():
+    model = keras.Sequential([layers.Dense(2)])
+    model(draw(4, 3))
+    compiled = lamina.compile(model)
+    for batch in (1, 7):
+        x = draw(batch, 3)
+        assert_close(compiled(x), model(x))

@@ -1,6 +1,9 @@
 """Tracing functions: what Python on traced tensors means, what becomes a parameter, an update, a guard, an error."""
 
+import copy
+import gc
 import threading
+import weakref
 
 import jax
 import numpy as np
@@ -278,3 +281,110 @@ def test_a_list_of_numbers_is_said_to_be_none_array():
     compiled = lamina.compile(lambda x: x, Spec((100,)))
     with pytest.raises(ArgumentError, match=r"pass np\.asarray"):
         compiled([1.0] * 100)
+
+
+def test_a_compiled_program_inside_a_trace_says_what_to_call():
+    compiled = lamina.compile(lambda x: x * 2, Spec((None, 3)))
+    with pytest.raises(TracingError, match=r"runs on arrays, received <Tensor .* call the function or model that was"):
+        lamina.trace(lambda x: compiled(x) + 1, Spec((None, 3)))
+    with pytest.raises(TracingError, match="runs on arrays, received <KerasTensor"):
+        compiled(keras.Input((3,)))
+
+
+def test_a_compiled_program_takes_no_keywords():
+    compiled = lamina.compile(keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5)]))
+    with pytest.raises(ArgumentError, match="'training' by keyword; give static keywords"):
+        compiled(ones(2, 3), training=True)
+
+
+def test_lists_and_tuples_stand_for_each_other_in_calls():
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    compiled = lamina.compile(keras.Model([a, b], a - 2 * b))
+    np.testing.assert_array_equal(compiled((5 * ones(2, 3), ones(2, 3))), 3 * ones(2, 3))
+    with pytest.raises(ArgumentError, match="should have the structure"):
+        compiled(ones(2, 3), ones(2, 3))
+    with pytest.raises(ArgumentError, match="should have the structure"):
+        compiled(([ones(2, 3)], ones(2, 3)))
+
+
+def test_jit_static_arguments_by_place_name_and_type():
+    def f(x, double):
+        return x * 2 if double is True else x
+
+    for given in ({"static_argnums": 1}, {"static_argnums": -1}, {"static_argnames": "double"}):
+        jitted = lamina.jit(f, **given)
+        found = [float(y[0]) for y in (jitted(ones(1), 1), jitted(ones(1), True), jitted(ones(1), double=True))]
+        assert found == [1, 2, 2], given
+    with pytest.raises(ArgumentError, match="no argument -3; the function takes x, double"):
+        lamina.jit(f, static_argnums=-3)
+
+
+def test_jit_takes_part_in_functional_models():
+    x = keras.Input((3,))
+    model = keras.Model(x, lamina.jit(lambda x: x * 2 + 1)(x))
+    np.testing.assert_array_equal(model(ones(2, 3)), 3 * ones(2, 3))
+
+
+def test_a_variable_keeps_no_tracer_of_jax():
+    layer = keras.layers.BatchNormalization()
+    layer(ones(2, 3))
+    before = layer.moving_mean.numpy()
+    with pytest.raises(TracingError, match=r"can't be assigned inside jax.jit .* use lamina.jit"):
+        jax.jit(lambda x: layer(x, training=True))(ones(2, 3))
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), before)
+
+
+def test_eager_programs_follow_the_default_types():
+    assert ops.zeros((2,)).dtype == "float32"
+    keras.config.set_floatx("float16")
+    try:
+        assert ops.zeros((2,)).dtype == "float16"
+    finally:
+        keras.config.set_floatx("float32")
+
+
+def test_a_dropped_model_frees_its_weights():
+    def used_and_dropped():
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.BatchNormalization()])
+        lamina.compile(model)(ones(2, 3))
+        model(ones(2, 3))
+        return [weakref.ref(v) for v in model.weights]
+
+    references = used_and_dropped()
+    gc.collect()
+    assert [r() for r in references] == [None] * 6
+
+
+def test_making_a_layer_recompiles_no_other():
+    traces = []
+
+    def activation(x):
+        traces.append(x)
+        return x
+
+    layer = keras.layers.Dense(2, activation=activation)
+    layer(ones(2, 3))
+    count = len(traces)
+    keras.layers.Dense(2)(ones(2, 3))
+    layer(ones(2, 3))
+    assert len(traces) == count
+    layer.use_bias = False
+    layer(ones(2, 3))
+    assert len(traces) > count
+
+
+def test_a_copied_model_is_its_own():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    before = np.asarray(model(ones(2, 3)))
+    twin = copy.deepcopy(model)
+    np.testing.assert_array_equal(twin(ones(2, 3)), before)
+    twin.layers[0].kernel.assign(np.zeros((3, 2)))
+    np.testing.assert_array_equal(twin(ones(2, 3)), np.zeros((2, 2)))
+    np.testing.assert_array_equal(model(ones(2, 3)), before)
+
+
+def test_a_numpy_bool_serves_as_flag():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(1 - 2**-20, seed=1)])
+    assert np.asarray(model(ones(4, 3), training=np.True_)).max() == 0
+    np.testing.assert_array_equal(model(ones(4, 3), training=np.False_), ones(4, 3))
+    assert ops.add(np.True_, np.int32(1)) == 2
