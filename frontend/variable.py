@@ -24,18 +24,7 @@ from .trace import current_trace
 
 _autocast: ContextVar[str | None] = ContextVar("autocast", default=None)
 _values_follow: ContextVar[bool] = ContextVar("values_follow", default=False)
-_epoch_lock = threading.Lock()
-
-
-class _Epoch:
-    """Counts assignments to any Variable, so that a compiled program sees at a glance whether one has changed."""
-
-    count = 0
-
-
-def epoch() -> int:
-    """How many assignments to Variables there have been in this process."""
-    return _Epoch.count
+_assign_lock = threading.Lock()
 
 
 @contextmanager
@@ -198,10 +187,9 @@ class Variable(TensorOperators):
                 f"Variable {self.path!r} can't be assigned inside jax.jit or another transform of jax: it would keep a "
                 "value that ends with the transform; use lamina.jit"
             )
-        with _epoch_lock:  # two threads that assign at once make two versions
+        with _assign_lock:  # two threads that assign at once make two versions
             self._value = array
             self._version += 1
-            _Epoch.count += 1
 
     def numpy(self) -> np.ndarray:
         """Its value as a NumPy array."""

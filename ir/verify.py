@@ -13,7 +13,7 @@ from .errors import LaminaError, VerificationError
 from .graph import Graph, Module, Node, Value
 from .opdef import OPS, Call, OpDef, infer_types, normalize_attribute
 from .text import Printer, attribute_text
-from .types import TensorType, TokenType, element_type
+from .types import TensorType, TokenType, element_type, same_type
 
 _SHOWN = 10  # lines before and after the wrong one
 _RELATIONS = ("==", "!=", ">=", "<")
@@ -175,7 +175,7 @@ class _Checker:
             raise _Broken(f"{node.op.name} has {len(inferred)} results, this node {len(node.results)}", node)
         for index, (result, type_) in enumerate(zip(node.results, inferred)):
             _check_type(result, node)
-            if not _same_type(result.type, type_):
+            if not same_type(result.type, type_):
                 raise _Broken(
                     f"result {index} says {result.type}, {node.op.name} of these operands gives {type_}", node
                 )
@@ -208,13 +208,6 @@ def _define(value: Value, producer: Node | None, index: int, defined: set[Value]
 def _check_type(value: Value, where: object) -> None:
     if not isinstance(value.type, (TensorType, TokenType)):
         raise _Broken("{value} has no type", where, value)
-
-
-def _same_type(a: TensorType, b: TensorType) -> bool:
-    """Inference says nothing about sharding."""
-    if isinstance(a, TokenType) or isinstance(b, TokenType):
-        return type(a) is type(b)
-    return a.dtype == b.dtype and a.shape == b.shape
 
 
 def _is_dim(dim: DimLike) -> bool:
@@ -301,7 +294,7 @@ def _check_call(node: Node, functions: Mapping[str, Graph]) -> None:
                 bound.setdefault(str(dim), size)
     takes, returns = ([_bound(v.type, bound) for v in values] for values in (callee.inputs, callee.outputs))
     for what, expected, received in (("takes", takes, types), ("returns", returns, [r.type for r in node.results])):
-        if len(expected) != len(received) or not all(map(_same_type, expected, received)):
+        if len(expected) != len(received) or not all(map(same_type, expected, received)):
             raise _Broken(
                 f"the function {name!r} {what} ({', '.join(map(str, expected))}), the call has "
                 f"({', '.join(map(str, received))})",
