@@ -9,6 +9,7 @@ from ..ir.graph import Module
 from ..ir.opdef import OPS
 from .manager import LEVELS, Context, Pass, Record, apply_rules, register, run_pipeline
 from .rewrite import Rule
+from .rules import cpu
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Target:
 
 #: The targets whose rules run here, by name. Exporters (torch, tf) take the graph before.
 TARGETS: dict[str, Target] = {
-    "cpu": Target("cpu", "XLA on CPUs", layout="nhwc"),
+    "cpu": Target("cpu", "XLA on CPUs", rules=cpu.RULES, layout="nhwc"),
     "gpu": Target("gpu", "XLA on GPUs"),
     "tpu": Target("tpu", "XLA on TPUs"),
 }

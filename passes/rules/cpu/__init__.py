@@ -1,0 +1,7 @@
+"""What XLA's CPU backend runs slowly, rewritten into what it runs fast; docs/optimizations.md has the measurements."""
+
+from __future__ import annotations
+
+from . import convolution, recurrent, reduction, resize, sorting
+
+RULES = (*convolution.RULES, *resize.RULES, *reduction.RULES, *sorting.RULES, *recurrent.RULES)
