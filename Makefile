@@ -1,7 +1,7 @@
 # make demo        the main job on real data, end to end
 # make test        the tests          make test-long   the long sweeps
 # make lint        style and types    make format      mends style where it can
-# make bench       what the benchmarks measure, against Keras and JAX on this machine
+# make bench       what the benchmarks measure, against Keras on JAX, TensorFlow and PyTorch, and JAX, on this machine
 #
 # Each makes .venv and installs what it needs the first time, and again when pyproject.toml changes.
 # Another Python: make demo PYTHON=python3.12
@@ -30,12 +30,14 @@ format: .venv/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# One after the other: two at a time would disturb each other.
-bench: .venv/.installed-test
+# One after the other: two at a time would disturb each other. This installs the peers, several GB; without them
+# `.venv/bin/python benchmarks/suite.py` times those that are there and names the others.
+bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/suite.py
 	$(BIN)/python benchmarks/dump.py
 
 clean:

@@ -10,7 +10,8 @@ __version__ = "0.1.0"
 _WHERE = {
     "trace": "frontend.api", "compile": "frontend.api", "jit": "frontend.api", "Spec": "frontend.api",
     "Compiled": "compiler", "evaluate": "ir", "parse": "ir", "load": "frontend.saving.models",
-    "LaminaError": "ir.errors", "Module": "ir", "Graph": "ir",
+    "LaminaError": "ir.errors", "RecompileWarning": "ir.errors",
+    "Module": "ir", "Graph": "ir",
 }  # fmt: skip
 
 __all__ = ["__version__", "ir", "keras", *_WHERE]

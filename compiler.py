@@ -16,17 +16,31 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from .ir import Graph, Module, TensorType
+from .ir import Graph, Module, Parameter, TensorType
 from .ir.binding import bind_symbols, broken_guard, check_guards, graph_types
 from .ir.errors import ArgumentError, DTypeError, GuardError, LaminaError, TracingError
+from .ir.fingerprint import fingerprint
 from .ir.types import element_type, is_complex, is_float, short_name, static_shape
 from .lowering import stablehlo
-from .passes import Record, run_pipeline, run_target, specialize, split_prepared
+from .passes import RULES, Ready, Record, parse_pipeline, run_pipeline, split_prepared
 from .runtime import dispatch
 from .runtime.devices import find_device
+from .runtime.dispatch import Convention
 from .runtime.errors import xla_errors
+from .runtime.recompiles import Sizes
+from .runtime.shared import Shared, Table
 
 _numbers = itertools.count()  # tells programs apart for good, as id() would not once one is gone
+#: What equal programs share; see :attr:`Program._shared`.
+SHARED: Table[Any] = Table()
+#: Executables have constants built in: programs with more bytes of them are not kept for those to come.
+_KEPT_CONSTANTS = 1 << 20
+#: Traces, and sets of shapes looked up, that a :class:`Compiled` keeps where no trace serves all sizes.
+_TRACES = 256
+_PAD = (
+    "Pad {dims} to a few sizes (such as 32, 64, 128; the last batch to the size of the others) and cut the result, or "
+    "keep to one size"
+)
 
 
 class Binding(Protocol):
@@ -50,8 +64,7 @@ class Program:
         device: where it runs, by name; None for jax's default.
         target: what the passes optimize for; by default the device's platform.
         donate: positions of inputs whose memory the outputs may take.
-        pack: ``(args) -> flat list of arrays``, run while jax traces a call.
-        unpack: ``flat list -> result``, run while jax traces a call.
+        convention: what a call takes and gives, if not flat lists.
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in the records.
     """
@@ -63,156 +76,124 @@ class Program:
         device: str | jax.Device | None = None,
         target: str | None = None,
         donate: Sequence[int] = (),
-        pack: Callable[..., Any] | None = None,
-        unpack: Callable[..., Any] | None = None,
+        convention: Convention | None = None,
         verify: bool = False,
         keep_graphs: bool = False,
     ) -> None:
         self.graph = module
-        self._number = next(_numbers)
         self.device = find_device(device)
         self.target = target or self.device.platform
         optimized, self.records = run_pipeline(
             module, pipeline, verify=verify, keep_graphs=keep_graphs, target=self.target
         )
         self.prepare, self.optimized = split_prepared(optimized)
-        self._bindings: list[Binding] = [p.key for p in module.main.parameters]
+        off = frozenset(parse_pipeline(pipeline).off & RULES.keys())
+        self._ready = Ready(self.optimized, self.target, off)
         self._updated: list[Binding] = [u.parameter.key for u in module.main.updates]
-        self._pack = pack or (lambda args: list(args))
-        self._unpack = unpack or (lambda flat: flat)
-        self._specialized = _Specializations(self.optimized, self.target)
-        self._lock = threading.Lock()
+        self._convention = convention or Convention()
         values = [*module.main.inputs, *(p.value for p in module.main.parameters), *module.main.results]
         self._wide = dispatch.needs_x64(*(v.type.dtype for v in values))
-        self._prepared: dict[int, Any] = {}
-        self._versions: tuple[int, ...] | None = None
-        self._parameters: tuple[Any, ...] = ()
-        self._run_prepare = self._jit_prepare() if self.prepare is not None else None
-        placement: dict[str, Any] = {}
-        if device is not None:
-            placement = {"in_shardings": jax.sharding.SingleDeviceSharding(self.device)}
-        self._takes_parameters = bool(self.optimized.main.parameters)
-        donated = tuple(i + self._takes_parameters for i in donate)
-        body = self._with_parameters if self._takes_parameters else self._without_parameters
-        named = _named(body, module.name)
-        self._jitted = jax.jit(named, donate_argnums=donated, **placement)
-        #: The whole call, for programs without state: what ``jax.jit`` returns, with nothing around it.
-        self.direct = None if self._takes_parameters or self._updated or self._wide else self._jitted
+        self._parameters: _Parameters | None = None
+        if self.optimized.main.parameters:
+            ready = Ready(Module({"main": self.prepare}, "prepare"), self.target, off) if self.prepare else None
+            bindings = [p.key for p in module.main.parameters]
+            self._parameters = _Parameters(bindings, self.optimized.main.parameters, ready, self._wide)
+        self._placed = None if device is None else self.device
+        self._donated = tuple(i + (self._parameters is not None) for i in donate)
 
     def __call__(self, *args: Any) -> Any:
         """Run on arrays; the result is what ``unpack`` makes of the outputs."""
-        if self.direct is not None:
-            return self.direct(*args)
-        if self._wide:
-            with dispatch.x64(True):
-                return self._run(*args)
-        return self._run(*args)
+        try:
+            return self.call(*args)
+        except LaminaError:
+            if self._shared.owner() is self:
+                raise
+        return self._calling(self._own)(*args)  # fails again, in this program's own names
 
-    def _run(self, *args: Any) -> Any:
-        if not self._takes_parameters:
-            return self._jitted(*args)
-        result = self._jitted(self.parameter_values(), *args)
-        if not self._updated:
+    @cached_property
+    def call(self) -> Callable[..., Any]:
+        """The quickest way to call it; for programs without state what ``jax.jit`` returned, with nothing around it.
+
+        It is for those who keep the program too. An error in it may name the layers of an equal program.
+        """
+        return self._calling(self._shared)
+
+    def _calling(self, shared: Shared[Program]) -> Callable[..., Any]:
+        jitted = shared.jitted
+        if self._parameters is None:
+            return dispatch.with_x64(jitted) if self._wide else jitted
+        parameters, updated = self._parameters.values, self._updated
+
+        def run(*args: Any) -> Any:
+            return jitted(parameters(), *args)
+
+        def run_and_update(*args: Any) -> Any:
+            result, new = jitted(parameters(), *args)
+            for binding, array in zip(updated, new, strict=True):
+                binding._set(array)
             return result
-        result, new = result
-        for binding, array in zip(self._updated, new, strict=True):
-            binding._set(array)
-        return result
 
-    # Parameters
+        chosen = run_and_update if updated else run
+        return dispatch.with_x64(chosen) if self._wide else chosen
 
     def parameter_values(self) -> tuple[Any, ...]:
         """The arrays of the optimized graph's parameters now; prepared ones are computed again only after a change."""
-        versions = tuple([b._version for b in self._bindings])
-        if versions != self._versions:
-            with self._lock:
-                if self._run_prepare is not None:
-                    prepared = self._run_prepare([b._value for b in self._bindings])
-                    self._prepared = dict(enumerate(prepared))
-                self._parameters = tuple(self._parameter_value(p.key) for p in self.optimized.main.parameters)
-                self._versions = versions
-        return self._parameters
+        return self._parameters.values() if self._parameters is not None else ()
 
-    def _parameter_value(self, key: Any) -> Any:
-        if isinstance(key, tuple) and key[0] == "prepared":
-            return self._prepared[key[1]]
-        return key._value
-
-    def _jit_prepare(self) -> Callable[..., Any]:
-        assert self.prepare is not None
-        graph, _ = run_target(Module({"main": self.prepare}, "prepare"), self.target)
-        place = {id(b): i for i, b in enumerate(self._bindings)}
-        order = [place[id(p.key)] for p in self.prepare.parameters]
-
-        def ready(dims: Mapping[str, int]) -> Module:
-            return graph
-
-        self._prepare_ready = ready  # what is given to jax holds it weakly
-        program = self._dispatchable(ready, graph, "prepare")
-
-        def run(values: list[Any]) -> Any:
-            with dispatch.x64(self._wide):
-                return jitted([values[i] for i in order])
-
-        jitted = jax.jit(lambda values: dispatch.lamina_call.bind(*values, program=program))
-        return run
-
-    # Calling through jax.jit. These run while jax traces, once for each new set of shapes.
-
-    def _without_parameters(self, *args: Any) -> Any:
-        outputs, _ = self._bind((), args)
-        return self._unpack(outputs)
-
-    def _with_parameters(self, parameters: tuple[Any, ...], *args: Any) -> Any:
-        outputs, new = self._bind(parameters, args)
-        return (self._unpack(outputs), new) if self._updated else self._unpack(outputs)
-
-    def _bind(self, parameters: Sequence[Any], args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        main = self.optimized.main
-        arrays = fit_inputs(self.graph.main, self._pack(args))
-        results = dispatch.lamina_call.bind(*parameters, *arrays, program=self._program)
-        count = len(main.outputs)
-        return list(results[:count]), list(results[count:])
+    # Calling through jax.jit
 
     @cached_property
-    def _program(self) -> dispatch.Program:
-        return self._dispatchable(self._specialized, self.optimized, self.graph.name)
+    def _shared(self) -> Shared[Program]:
+        """The jitted function that this program has in common with all equal ones."""
+        constants = (n.attributes["value"] for n in self.optimized.walk() if n.op.name == "constant")
+        keep = sum(value.nbytes for value in constants) <= _KEPT_CONSTANTS
+        key = self._key()
+        sizes = Sizes(f"{self.graph.name!r}", _PAD)
+        return SHARED.join(key, self, lambda: self._share(key, sizes), keep)
 
-    def _dispatchable(
-        self, specialized: Callable[[Mapping[str, int]], Module], module: Module, name: str
-    ) -> dispatch.Program:
-        main = module.main
-        types = [p.type for p in main.parameters] + [v.type for v in main.inputs]
-        results = [v.type for v in main.results]
-        # jax's caches keep what they were given long after its last use; that must not keep a model and its weights.
-        held = weakref.ref(specialized)
+    @cached_property
+    def _own(self) -> Shared[Program]:
+        """A jitted function of its own, to look at: its code names this program's layers."""
+        shared = self._share(("own", next(_numbers)), None)
+        shared.join(self)
+        return shared
 
-        def dims_of(avals: Sequence[Any]) -> dict[str, int]:
-            return bind_symbols(
-                [(f"argument {i}", t, a.shape) for i, (t, a) in enumerate(zip(types, avals, strict=True))]
-            )
+    def _key(self) -> Hashable:
+        """Equal keys mean programs for which jax and XLA do the same."""
+        called = Graph(inputs=self.graph.main.inputs, guards=self.graph.main.guards)
+        try:
+            digest = fingerprint(Module({**self.optimized.functions, "": called}))
+            key = (digest, self._convention.key, self._donated, self.target, self._ready.off, self._placed)
+            hash(key)
+        except TypeError:  # an attribute, or static data in a pytree, that can't be compared
+            return ("alone", next(_numbers))
+        return key
 
-        def result_types(avals: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-            dims = dims_of(avals)
-            return [_struct(t.substitute(dims)) for t in results]
-
-        def emit(ctx: Any, operands: Sequence[Any]) -> Sequence[Any]:
-            alive = held()
-            if alive is None:
-                raise LaminaError(f"the compiled program {name!r} is gone; keep it as long as what jax made of it")
-            ready = alive(dims_of(ctx.avals_in))
-            return stablehlo.emit_into(ctx, ready.main, operands, ready.functions)
-
-        return dispatch.Program(
-            key=(self._number, name), result_types=result_types, emit=emit, name=name, wide=self._wide
+    def _share(self, key: Hashable, sizes: Sizes | None) -> Shared[Program]:
+        placement = {} if self._placed is None else {"in_shardings": jax.sharding.SingleDeviceSharding(self._placed)}
+        build = _jitted(
+            key, self.optimized.main, self.graph.name, self._wide, donate_argnums=self._donated, **placement
         )
+        return Shared(self.graph.name, build, sizes)
+
+    def traced(self, program: dispatch.Program, *args: Any) -> Any:
+        """What ``jax.jit`` traces, once for each new set of shapes."""
+        parameters: Sequence[Any] = ()
+        if self._parameters is not None:
+            parameters, *args = args  # type: ignore[assignment]
+        main = self.optimized.main
+        arrays = fit_inputs(self.graph.main, self._convention.pack(tuple(args)))
+        results = dispatch.lamina_call.bind(*parameters, *arrays, program=program)
+        count = len(main.outputs)
+        result = self._convention.unpack(list(results[:count]))
+        return (result, list(results[count:])) if self._updated else result
 
     # Looking inside
 
     def specialized(self, dims: Mapping[str, int]) -> Module:
         """The module that is lowered for concrete dimensions: optimized, specialised, target rules applied,
         primitive."""
-        return self._specialized(dims)
+        return self._ready.specialized(dims)
 
     def stablehlo(self, **dims: int) -> str:
         """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""
@@ -225,18 +206,16 @@ class Program:
         main = self.optimized.main
         structs = [_struct(v.type.substitute(chosen)) for v in self.graph.main.inputs]
         parameters = tuple(_struct(p.type.substitute(chosen)) for p in main.parameters)
-        args = self._restore_args(structs)
+        args = self._convention.restore(structs)
+        jitted: Any = self._own.jitted
         with dispatch.x64(self._wide):
-            return self._jitted.lower(parameters, *args) if parameters else self._jitted.lower(*args)
+            return jitted.lower(parameters, *args) if parameters else jitted.lower(*args)
 
     def compile_for(self, **dims: int) -> Any:
         """``jax.stages.Compiled`` for concrete dimensions."""
         lowered = self.lower(**dims)
         with xla_errors(f"compiling {self.graph.name}"), dispatch.x64(self._wide):
             return lowered.compile()
-
-    #: Undoes ``pack`` for :meth:`lower`; whoever passes ``pack`` sets it.
-    _restore_args: Callable[[list[Any]], Sequence[Any]] = staticmethod(lambda flat: flat)
 
     def _all_dims(self, dims: Mapping[str, int]) -> dict[str, int]:
         symbols = self.optimized.main.symbols
@@ -253,20 +232,107 @@ class Program:
         return {name: int(size) for name, size in dims.items()}
 
 
-class _Specializations:
-    """An optimized module made ready to lower, for each set of dimensions."""
+class _Parameters:
+    """The arrays of a program's parameters: Variables' values, or prepared from them.
 
-    def __init__(self, module: Module, target: str) -> None:
-        self._module = module
-        self._target = target
-        self._ready: dict[Hashable, Module] = {}
+    Args:
+        bindings: what the parameters of the traced module are bound to.
+        parameters: those of the optimized graph.
+        ready: the function ``prepare``, if there is one.
+        wide: whether 64-bit types are among them.
+    """
 
-    def __call__(self, dims: Mapping[str, int]) -> Module:
-        key = tuple(sorted(dims.items()))
-        if key not in self._ready:
-            module = specialize(self._module, dims) if dims else self._module
-            self._ready[key] = run_target(module, self._target)[0]
-        return self._ready[key]
+    def __init__(
+        self, bindings: Sequence[Binding], parameters: Sequence[Parameter], ready: Ready | None, wide: bool
+    ) -> None:
+        self._bindings = list(bindings)
+        self._keys = [p.key for p in parameters]
+        self._ready = ready
+        self._wide = wide
+        self._lock = threading.Lock()
+        self._versions: tuple[int, ...] | None = None
+        self._values: tuple[Any, ...] = ()
+
+    def values(self) -> tuple[Any, ...]:
+        """The arrays now; prepared ones are computed again only after a change."""
+        versions = tuple([b._version for b in self._bindings])
+        if versions != self._versions:
+            with self._lock:
+                prepared = self._prepare() if self._ready is not None else ()
+                self._values = tuple([prepared[k[1]] if isinstance(k, tuple) else k._value for k in self._keys])
+                self._versions = versions
+        return self._values
+
+    def _prepare(self) -> Sequence[Any]:
+        assert self._ready is not None
+        needed = [p.key._value for p in self._ready.module.main.parameters]
+        with dispatch.x64(self._wide):
+            return self._shared.jitted(*needed)
+
+    def specialized(self, dims: Mapping[str, int]) -> Module:
+        assert self._ready is not None
+        return self._ready.specialized(dims)
+
+    def traced(self, program: dispatch.Program, *arrays: Any) -> list[Any]:
+        """What ``jax.jit`` traces of ``prepare``."""
+        return dispatch.lamina_call.bind(*arrays, program=program)
+
+    @cached_property
+    def _shared(self) -> Shared[_Parameters]:
+        ready = self._ready
+        assert ready is not None
+        key: Hashable
+        try:
+            key = ("prepare", fingerprint(ready.module), ready.target, ready.off)
+        except TypeError:
+            key = ("alone", next(_numbers))
+        build = _jitted(key, ready.module.main, "prepare", self._wide)
+        return SHARED.join(key, self, lambda: Shared("prepare", build))
+
+
+def _jitted(
+    key: Hashable, main: Graph, name: str, wide: bool, **options: Any
+) -> Callable[[Shared[Any]], Callable[..., Any]]:
+    """What makes the jitted function that owners of ``key`` share.
+
+    jax's caches keep what they were given long after its last use. That must not keep a model and its weights, so
+    nothing here holds a graph.
+    """
+    types = [p.type for p in main.parameters] + [v.type for v in main.inputs]
+    results = [v.type for v in main.results]
+
+    def dims_of(avals: Sequence[Any]) -> dict[str, int]:
+        return bind_symbols([(f"argument {i}", t, a.shape) for i, (t, a) in enumerate(zip(types, avals, strict=True))])
+
+    def result_types(avals: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+        dims = dims_of(avals)
+        return [_struct(t.substitute(dims)) for t in results]
+
+    def build(shared: Shared[Any]) -> Callable[..., Any]:
+        held = weakref.ref(shared)
+
+        def alive() -> Shared[Any]:
+            found = held()
+            if found is None:
+                raise LaminaError(f"the compiled program {name!r} is gone; keep it as long as what jax made of it")
+            return found
+
+        def emit(ctx: Any, operands: Sequence[Any]) -> Sequence[Any]:
+            shared, dims = alive(), dims_of(ctx.avals_in)
+            ready = shared.owner().specialized(dims)
+            if dims and shared.sizes is not None:
+                shared.sizes.add(dims)
+            return stablehlo.emit_into(ctx, ready.main, operands, ready.functions)
+
+        program = dispatch.Program(key=key, result_types=result_types, emit=emit, name=name, wide=wide)
+
+        def call(*args: Any) -> Any:
+            return alive().owner().traced(program, *args)
+
+        call.__name__ = call.__qualname__ = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "main"
+        return jax.jit(call, **options)
+
+    return build
 
 
 def fit_inputs(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
@@ -305,8 +371,9 @@ def _converts(source: np.dtype, target: np.dtype) -> bool:
     return source.kind not in "OUSmM" and kind(source) <= kind(target)
 
 
-def _takes_any_array(call: Callable[..., Any]) -> Callable[..., Any]:
-    """``call``, and where jax does not know an argument's class, ``call`` on that array taken over by DLPack."""
+def _takes_any_array(call: Callable[..., Any], program: Callable[..., Any]) -> Callable[..., Any]:
+    """``call``, and where that fails ``program``: on arrays taken over by DLPack if jax does not know an argument's
+    class, and else to say what is wrong in its own names."""
 
     def compiled(*args: Any, **keywords: Any) -> Any:
         if keywords:
@@ -316,11 +383,12 @@ def _takes_any_array(call: Callable[..., Any]) -> Callable[..., Any]:
             )
         try:
             return call(*args)
-        except (TypeError, ValueError):  # jax's refusals, and ours, which are raised again below
+        except (TypeError, ValueError, LaminaError) as error:
             known = jax.tree.map(_known_array, args)
-            if all(a is b for a, b in zip(jax.tree.leaves(known), jax.tree.leaves(args), strict=True)):
+            same = all(a is b for a, b in zip(jax.tree.leaves(known), jax.tree.leaves(args), strict=True))
+            if same and (call is program or not isinstance(error, LaminaError)):
                 raise
-        return call(*known)
+        return program(*known)
 
     return compiled
 
@@ -347,14 +415,6 @@ def _known_array(x: Any) -> Any:
 
 def _struct(type_: TensorType) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(type_.shape, type_.dtype)
-
-
-def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
-        return function(*args)
-
-    call.__name__ = call.__qualname__ = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "main"
-    return call
 
 
 class Compiled:
@@ -386,26 +446,45 @@ class Compiled:
         flatten: Callable[[tuple], list[Any]] = list,
         why: LaminaError | None = None,
     ) -> None:
-        self._programs = [program] if program is not None else []
+        self._programs: list[Program] = [program] if program is not None else []
         self._retrace = retrace
         self._specs = list(specs)
         self._flatten = flatten
         self._by_shape: dict[Any, Program] = {}
+        self._sizes = Sizes("A function that is traced for each set of sizes", _PAD)
         self._lock = threading.RLock()
         self.why_per_shape = why
         self._open = program is None or bool(program.graph.main.guards)
-        call: Callable[..., Any] = self._call_by_shape
-        if program is not None and not self._open:
-            call = program.direct or program
-        self.__call__ = _takes_any_array(call)
+        self.__call__ = self._first_call
+
+    def _first_call(self, *args: Any, **keywords: Any) -> Any:
+        """Look up what equal programs share, and from now on call that."""
+        if not self._programs:
+            self.__call__ = _takes_any_array(self._call_by_shape, self._call_by_shape)
+        else:
+            again = self._call_again if self._open else self._programs[0]
+            self.__call__ = _takes_any_array(self._programs[0].call, again)
+        return self.__call__(*args, **keywords)
+
+    def _call_again(self, *args: Any) -> Any:
+        """Call what serves these sizes after the first trace refused, which it does at each new set of sizes only."""
+        program = self._program_for(args)
+        if program is not self._programs[0]:
+            self.__call__ = _takes_any_array(self._call_by_shape, self._call_by_shape)
+        return program(*args)
 
     def _call_by_shape(self, *args: Any) -> Any:
-        flat = self._flatten(args)
-        shapes = tuple(np.shape(x) for x in flat)
-        if shapes not in self._by_shape:
+        return self._program_for(args)(*args)
+
+    def _program_for(self, args: tuple) -> Program:
+        shapes = tuple(np.shape(x) for x in self._flatten(args))
+        program = self._by_shape.get(shapes)
+        if program is None:
             with self._lock:
-                self._by_shape[shapes] = self._find(shapes)
-        return self._by_shape[shapes](*args)
+                program = self._by_shape[shapes] = self._find(shapes)
+                if len(self._by_shape) > _TRACES:
+                    del self._by_shape[next(iter(self._by_shape))]
+        return program
 
     def _find(self, shapes: Sequence[tuple[int, ...]]) -> Program:
         """The program whose assumptions hold for these shapes, traced now if there is none."""
@@ -419,8 +498,12 @@ class Compiled:
                 return program
         if self._retrace is None:
             raise GuardError(broken or "no trace serves these sizes")
-        self._programs.append(self._retrace(dims))
-        return self._programs[-1]
+        made = self._retrace(dims)
+        self._sizes.add(dims)
+        self._programs.append(made)
+        if len(self._programs) > _TRACES:
+            del self._programs[1]  # the first may be the one for all sizes that no assumption excludes
+        return made
 
     def _program(self, dims: Mapping[str, int] | None = None) -> Program:
         if dims and self._open:

@@ -1,9 +1,28 @@
-"""Models to time, written once: each builder takes a Keras-like module, real Keras or lamina's."""
+"""Models to time, written once: each builder takes a Keras-like module, real Keras (any backend) or lamina's."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A model to time.
+
+    Attributes:
+        build: ``keras module -> model``.
+        shape: one example's shape.
+        batch: the batch size that the suite times.
+        vocabulary: inputs are int32 below this; None: float32.
+    """
+
+    build: Callable[[Any], Any]
+    shape: tuple[int, ...]
+    batch: int
+    vocabulary: int | None = None
 
 
 def mlp(keras: Any) -> Any:
@@ -18,6 +37,69 @@ def mlp(keras: Any) -> Any:
         layers.LayerNormalization(),
         layers.Dense(10, activation="softmax"),
     ])  # fmt: skip
+
+
+def lstm(keras: Any) -> Any:
+    """128 steps of 64 features to one number: two LSTMs, the first returning its sequence."""
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((128, 64)),
+        layers.LSTM(128, return_sequences=True),
+        layers.LSTM(128),
+        layers.Dense(1),
+    ])  # fmt: skip
+
+
+def gru_bidirectional(keras: Any) -> Any:
+    """96 steps of 32 features to four numbers: a GRU over both directions, and one over its sequence."""
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((96, 32)),
+        layers.Bidirectional(layers.GRU(64, return_sequences=True)),
+        layers.GRU(64),
+        layers.Dense(4),
+    ])  # fmt: skip
+
+
+def tcn(keras: Any) -> Any:
+    """256 steps of 16 features to one number: residual blocks of 1-D convolutions, ever more dilated and causal."""
+    layers = keras.layers
+
+    def spread(x: Any, dilation: int) -> Any:
+        if dilation == 1:
+            return layers.DepthwiseConv1D(3, padding="same")(x)
+        return layers.Conv1D(64, 3, padding="causal", dilation_rate=dilation)(x)
+
+    steps = keras.Input((256, 16))
+    x = layers.Conv1D(64, 1)(steps)
+    for dilation in (1, 2, 4, 8, 16):
+        inner = layers.LayerNormalization()(spread(x, dilation))
+        inner = layers.Activation("relu")(inner)
+        inner = layers.SeparableConv1D(64, 3, padding="same")(inner)
+        x = layers.Add()([x, inner])
+    return keras.Model(steps, layers.Dense(1)(layers.GlobalAveragePooling1D()(x)))
+
+
+def mobilenet_block(keras: Any) -> Any:
+    """56x56 colour images to 10 classes: a stem and five inverted residuals around depthwise convolutions."""
+    layers = keras.layers
+
+    def normed(x: Any, activation: bool = True) -> Any:
+        x = layers.BatchNormalization()(x)
+        return layers.Activation("relu6")(x) if activation else x
+
+    def pointwise(x: Any, filters: int) -> Any:
+        return layers.Conv2D(filters, 1, use_bias=False)(x)
+
+    image = keras.Input((56, 56, 3))
+    x = normed(layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(image))
+    for filters, strides in ((24, 1), (32, 2), (32, 1), (64, 2), (64, 1)):
+        width = x.shape[-1]
+        inner = normed(pointwise(x, 6 * width))
+        inner = normed(layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(inner))
+        inner = normed(pointwise(inner, filters), activation=False)
+        x = layers.Add()([x, inner]) if strides == 1 and width == filters else inner
+    return keras.Model(image, layers.Dense(10, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
 
 
 def resnet_block(keras: Any) -> Any:
@@ -42,29 +124,92 @@ def resnet_block(keras: Any) -> Any:
     return keras.Model(image, classes)
 
 
-MODELS: dict[str, Callable[[Any], Any]] = {"mlp": mlp, "resnet_block": resnet_block}
-INPUT_SHAPES = {"mlp": (256,), "resnet_block": (56, 56, 3)}
+def unet(keras: Any) -> Any:
+    """64x64 colour images to a mask: two levels down by pooling, and up again, one bilinear and one transposed."""
+    layers = keras.layers
+
+    def conv(x: Any, filters: int) -> Any:
+        return layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+
+    image = keras.Input((64, 64, 3))
+    whole = conv(image, 16)
+    half = conv(layers.MaxPooling2D()(whole), 32)
+    quarter = conv(layers.MaxPooling2D()(half), 64)
+    x = layers.UpSampling2D(2, interpolation="bilinear")(quarter)
+    x = conv(layers.Concatenate()([x, half]), 32)
+    x = layers.Conv2DTranspose(16, 2, strides=2, padding="same")(x)
+    mask = layers.Conv2D(1, 1, activation="sigmoid")(layers.Concatenate()([x, whole]))
+    return keras.Model(image, mask)
+
+
+def transformer(keras: Any) -> Any:
+    """64 tokens to 8 classes: four encoder blocks of self-attention, normalized after each sum."""
+    layers = keras.layers
+    tokens = keras.Input((64,), dtype="int32")
+    x = layers.Embedding(1000, 128)(tokens)
+    for _ in range(4):
+        attended = layers.MultiHeadAttention(4, 32, dropout=0.1)(x, x)
+        x = layers.LayerNormalization()(layers.Add()([x, attended]))
+        inner = layers.Dropout(0.1)(layers.Dense(512, activation="gelu")(x))
+        x = layers.LayerNormalization()(layers.Add()([x, layers.Dense(128)(inner)]))
+    return keras.Model(tokens, layers.Dense(8, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
+
+
+MODELS = {
+    "mlp": Benchmark(mlp, (256,), 256),
+    "lstm": Benchmark(lstm, (128, 64), 32),
+    "gru_bidirectional": Benchmark(gru_bidirectional, (96, 32), 32),
+    "tcn": Benchmark(tcn, (256, 16), 32),
+    "mobilenet_block": Benchmark(mobilenet_block, (56, 56, 3), 16),
+    "resnet_block": Benchmark(resnet_block, (56, 56, 3), 16),
+    "unet": Benchmark(unet, (64, 64, 3), 8),
+    "transformer": Benchmark(transformer, (64,), 16, vocabulary=1000),
+}
+
+
+def chosen(names: list[str] | None) -> dict[str, Benchmark]:
+    """The models of these names, or all."""
+    unknown = set(names or ()) - set(MODELS)
+    if unknown:
+        raise SystemExit(f"no model {', '.join(sorted(unknown))}; there are {', '.join(MODELS)}")
+    return {name: MODELS[name] for name in names or MODELS}
 
 
 def inputs(name: str, batch: int) -> np.ndarray:
-    """Normal float32 inputs from a fixed seed."""
-    return np.random.default_rng(0).standard_normal((batch, *INPUT_SHAPES[name])).astype(np.float32)
+    """Inputs from a fixed seed: normal float32, or int32 tokens."""
+    model, draw = MODELS[name], np.random.default_rng(0)
+    shape = (batch, *model.shape)
+    if model.vocabulary is not None:
+        return draw.integers(0, model.vocabulary, shape).astype(np.int32)
+    return draw.standard_normal(shape).astype(np.float32)
+
+
+def weights_of(model: Any) -> list[np.ndarray]:
+    """Weights from a fixed seed that keep activations near 1, none of them 0 or 1, which would hide one left out."""
+    draw = np.random.default_rng(1)
+
+    def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if "kernel" in name:
+            depthwise = len(shape) > 2 and shape[-1] == 1
+            return draw.normal(0, (2 / math.prod(shape[: -2 if depthwise else -1])) ** 0.5, shape)
+        if name == "embeddings":
+            return draw.normal(0, 1, shape)
+        around = 1.0 if name in ("gamma", "moving_variance") else 0.0
+        return around + draw.uniform(-0.2, 0.2, shape)
+
+    return [weight(v.name, tuple(v.shape)).astype(np.float32) for v in model.weights]
 
 
 def pair(name: str) -> tuple[Any, Any]:
-    """The model on lamina and on Keras with JAX, with equal weights that are not the initial ones."""
+    """The model on lamina and on Keras with JAX, with equal weights."""
     import keras as real
 
     from lamina import keras as ours
 
-    theirs = MODELS[name](real)
-    model = MODELS[name](ours)
-    draw = np.random.default_rng(1)
-    weights = [
-        draw.uniform(0.5, 1.5, w.shape) if w.ndim == 1 else draw.normal(0, 0.05, w.shape) for w in theirs.get_weights()
-    ]
-    theirs.set_weights([w.astype(np.float32) for w in weights])
-    model.set_weights(theirs.get_weights())
+    model, theirs = MODELS[name].build(ours), MODELS[name].build(real)
+    weights = weights_of(model)
+    model.set_weights(weights)
+    theirs.set_weights(weights)
     return model, theirs
 
 

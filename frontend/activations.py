@@ -6,9 +6,8 @@ import types
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..ir.errors import ArgumentError
 from . import ops
-from .registry import builtin, find_named
+from .registry import builtin, interpret
 from .saving.serialization import deserialize_keras_object, serialize_keras_object
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -255,13 +254,5 @@ def get(identifier: Any) -> Callable[..., Any]:
     """
     if identifier is None:
         return linear
-    found = identifier
-    if isinstance(identifier, str):
-        found = find_named("activation", identifier, ALL_OBJECTS)
-    elif isinstance(identifier, dict):
-        found = deserialize(identifier)
-    if not callable(found):
-        raise ArgumentError(
-            f"{identifier!r} is no activation: expected a name such as 'relu', a function of a tensor, or None"
-        )
-    return found
+    expected = "a name such as 'relu', a function of a tensor, or None"
+    return interpret("activation", identifier, ALL_OBJECTS, deserialize, expected)

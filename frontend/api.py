@@ -17,6 +17,8 @@ from ..ir import Graph, Module, TensorType
 from ..ir.dims import DimLike, parse_dim, symbol
 from ..ir.errors import ArgumentError, DTypeError, IntegerDimError
 from ..ir.types import element_type
+from ..runtime.dispatch import Convention
+from ..runtime.recompiles import Sizes, sizes_of
 from .dtypes import floatx, image_data_format
 from .keras_tensor import KerasTensor, contains_keras_tensor
 from .layer import Layer, _training
@@ -25,6 +27,12 @@ from .tensor import Tensor
 from .trace import current_trace
 from .tracing import index_nest, trace_flat
 
+#: Programs that one :func:`jit` keeps; the oldest goes first.
+_JITTED = 1024
+_JIT_ADVICE = (
+    "One trace serves all sizes with lamina.compile(f, lamina.Spec((None, ...))); XLA still compiles for each: pad "
+    "{dims} to a few sizes (such as 32, 64, 128)"
+)
 _NARROW = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
 
 
@@ -148,9 +156,13 @@ class Traceable:
     def program(self, hints: Mapping[str, int] | None = None, **options: Any) -> Program:
         """Trace and optimize."""
         module, out_tree = self.trace(hints)
-        program = Program(module, pack=self.flatten, unpack=functools.partial(jax.tree.unflatten, out_tree), **options)
-        program._restore_args = lambda flat: jax.tree.unflatten(self.tree, flat)
-        return program
+        convention = Convention(
+            pack=self.flatten,
+            unpack=functools.partial(jax.tree.unflatten, out_tree),
+            restore=functools.partial(jax.tree.unflatten, self.tree),
+            key=(self.tree, out_tree),
+        )
+        return Program(module, convention=convention, **options)
 
 
 def compile(
@@ -230,9 +242,13 @@ def _compile_module(module: Module, options: dict[str, Any]) -> Compiled:
             )
         return [leaf for _, leaf in sorted(zip(order, leaves, strict=True), key=lambda pair: pair[0])]
 
-    program = Program(module, pack=flatten, unpack=lambda flat: jax.tree.map(lambda i: flat[i], out), **options)
-    program._restore_args = lambda flat: jax.tree.map(lambda i: flat[i], structure)
-    return Compiled(program, None, named, flatten)
+    convention = Convention(
+        pack=flatten,
+        unpack=lambda flat: jax.tree.map(lambda i: flat[i], out),
+        restore=lambda flat: jax.tree.map(lambda i: flat[i], structure),
+        key=("module", tree, tuple(order), jax.tree.structure(out), tuple(jax.tree.leaves(out))),
+    )
+    return Compiled(Program(module, convention=convention, **options), None, named, flatten)
 
 
 def jit(
@@ -290,6 +306,7 @@ class Jitted:
         self._static_argnames += by_name
         self._options = options
         self._compiled: dict[Any, Program] = {}
+        self._sizes = Sizes(f"jit of {getattr(f, '__name__', 'a function')!r}", _JIT_ADVICE)
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -308,9 +325,12 @@ class Jitted:
         except TypeError as error:
             raise ArgumentError(f"jit: static arguments must be hashable: {error}") from None
         if program is None:
+            self._sizes.add(sizes_of([shape for shape, _ in avals]))
             program = self._trace(tree, avals, kept, named, args)
             with self._lock:
                 program = self._compiled.setdefault(key, program)
+                if len(self._compiled) > _JITTED:
+                    del self._compiled[next(iter(self._compiled))]
         return program(*leaves)
 
     def _trace(
@@ -325,7 +345,8 @@ class Jitted:
         name = getattr(self._f, "__name__", "main")
         module, out_tree = trace_flat(call, types, name=name)
         donate = _leaf_positions(args, kept, self._donate_argnums)
-        return Program(module, unpack=functools.partial(jax.tree.unflatten, out_tree), donate=donate, **self._options)
+        convention = Convention(unpack=functools.partial(jax.tree.unflatten, out_tree), key=("flat", out_tree))
+        return Program(module, donate=donate, convention=convention, **self._options)
 
     def lower(self, *args: Any, **kwargs: Any) -> Module:
         """The module that is traced for these arguments."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ..ir.errors import ArgumentError
 from . import ops
 from .dtypes import epsilon
 from .names import to_snake_case
-from .registry import builtin, find_named
+from .registry import builtin, interpret
 from .saving.serialization import deserialize_keras_object, serialize_keras_object
 
 ALL_OBJECTS: dict[str, type[Constraint]] = {}  # by class name and snake_case name
@@ -142,14 +140,5 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    found = identifier
-    if isinstance(identifier, str):
-        found = find_named("constraint", identifier, ALL_OBJECTS)
-    elif isinstance(identifier, dict):
-        found = deserialize(identifier)
-    if not callable(found):
-        raise ArgumentError(
-            f"{identifier!r} is no constraint: expected a name such as 'non_neg', a Constraint, a "
-            "function of a tensor, or None"
-        )
-    return found() if inspect.isclass(found) else found
+    expected = "a name such as 'non_neg', a Constraint, a function of a tensor, or None"
+    return interpret("constraint", identifier, ALL_OBJECTS, deserialize, expected)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.tree_util import tree_flatten
 
 from ..compiler import Program
 from ..ir import TensorType
-from ..ir.types import element_type
+from ..ir.types import element_type, static_shape
+from ..runtime.dispatch import Convention
+from ..runtime.recompiles import Sizes, sizes_of
 from .dtypes import floatx, image_data_format
-from .keras_tensor import contains_keras_tensor
+from .keras_tensor import KerasTensor, contains_keras_tensor
 from .tensor import Tensor
 from .trace import current_trace
 from .tracing import trace_flat
 from .variable import Variable
 
+#: Programs that one cache of eager calls keeps.
+_PROGRAMS = 4096
+_ADVICE = (
+    "lamina.compile(model, lamina.Spec((None, ...))) traces once for all sizes; XLA still compiles for each: pad "
+    "{dims} to a few sizes (such as 32, 64, 128)"
+)
 _WIDE = (np.dtype("float64"), np.dtype("int64"), np.dtype("uint64"), np.dtype("complex128"))
 
 
@@ -39,13 +48,11 @@ def public_op(function: Callable[..., Any] | None = None, *, weak: bool = True) 
 
     @functools.wraps(function)
     def op(*args: Any, **kwargs: Any) -> Any:
+        if current_trace() is None:
+            return run_eagerly(function, args, kwargs, weak=weak, op=op)
         if contains_keras_tensor(args) or (kwargs and contains_keras_tensor(kwargs)):
-            from .operation import record_operation
-
-            return record_operation(op, args, kwargs)
-        if current_trace() is not None:
-            return function(*args, **kwargs)
-        return run_eagerly(function, args, kwargs, weak=weak)
+            return _recorded(op, args, kwargs)
+        return function(*args, **kwargs)
 
     op.traced = function  # type: ignore[attr-defined]
     return op
@@ -63,18 +70,36 @@ class WeakTensor(Tensor):
 
 
 class EagerCache:
-    """Compiled programs of eager calls, by what the trace depended on."""
+    """Compiled programs of eager calls, by what the trace depended on; the oldest goes where there are too many.
 
-    def __init__(self) -> None:
-        self.programs: dict[Any, tuple[Program, Any]] = {}
+    Args:
+        layer: the name of the layer whose calls are kept, if they are one layer's: it is warned about where it is
+            compiled for one size after another.
+    """
+
+    def __init__(self, layer: str | None = None) -> None:
+        self.programs: dict[Any, Program] = {}
         self.lock = threading.Lock()
+        self._layer = layer
+        self._sizes = None if layer is None else Sizes(f"Layer {layer!r}, called on arrays,", _ADVICE)
+
+    def add(self, key: Any, found: Program) -> Program:
+        """Keep what was compiled for ``key``, or give what another thread compiled first."""
+        if self._sizes is not None:
+            main = found.graph.main
+            self._sizes.add(sizes_of([static_shape(v.type) for v in main.inputs]))
+        with self.lock:
+            found = self.programs.setdefault(key, found)
+            if len(self.programs) > _PROGRAMS:
+                del self.programs[next(iter(self.programs))]
+        return found
 
     def clear(self) -> None:
         with self.lock:
             self.programs.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (EagerCache, ())  # the copy of a layer, by copy or pickle, starts with an empty one
+        return (EagerCache, (self._layer,))  # the copy of a layer, by copy or pickle, starts with an empty one
 
 
 _cache = EagerCache()
@@ -87,6 +112,7 @@ def run_eagerly(
     extra_key: Any = None,
     cache: EagerCache = _cache,
     weak: bool = True,
+    op: Callable[..., Any] | None = None,
 ) -> Any:
     """Compile ``function(*args, **kwargs)`` whole (or find it compiled) and run it on the arrays among the arguments.
 
@@ -94,23 +120,52 @@ def run_eagerly(
         extra_key: what else the trace depends on (hashable).
         cache: where the program is kept.
         weak: pass Python numbers as inputs, so that another number needs no other program.
+        op: what a functional model records where symbolic tensors are among the arguments.
     """
-    leaves, tree = jax.tree.flatten((args, kwargs))
-    wide = any(isinstance(leaf, jax.Array) and leaf.dtype in _WIDE for leaf in leaves)
-    roles = [_role(leaf, weak and not wide) for leaf in leaves]
-    key: Any = (function, tree, tuple(roles), extra_key, floatx(), image_data_format())
+    leaves, tree = tree_flatten((args, kwargs))
+    kinds = [_KINDS[type(leaf)] for leaf in leaves]
+    if kinds.count("jax") == len(kinds):
+        arrays, roles = leaves, tuple([("array", leaf.shape, leaf.dtype) for leaf in leaves])
+    elif op is not None and "symbolic" in kinds:
+        return _recorded(op, args, kwargs)
+    else:
+        weak = weak and float in kinds and not any(isinstance(x, jax.Array) and x.dtype in _WIDE for x in leaves)
+        roles = tuple([_role(leaf, weak) for leaf in leaves])
+        arrays = [_input(leaf, role) for leaf, role in zip(leaves, roles, strict=True) if role[0] != "static"]
+    key: Any = (function, tree, roles, extra_key, floatx(), image_data_format())
     try:
-        found = cache.programs.get(key)
+        program = cache.programs.get(key)
     except TypeError:  # an argument that cannot be hashed: nothing to look up
-        key, found = None, None
-    if found is None:
-        found = _compile(function, tree, leaves, roles)
+        key, program = None, None
+    if program is None:
+        program = _compile(function, tree, leaves, roles)
         if key is not None:
-            with cache.lock:
-                found = cache.programs.setdefault(key, found)
-    program, out_tree = found
-    arrays = [_input(leaf, role) for leaf, role in zip(leaves, roles, strict=True) if role[0] != "static"]
-    return jax.tree.unflatten(out_tree, program(*arrays))
+            program = cache.add(key, program)
+    return program(*arrays)
+
+
+class _Kinds(dict[type, Any]):
+    """What an argument's class makes it; asked for each argument of each call, so classes are looked at once."""
+
+    def __missing__(self, cls: type) -> Any:
+        kind: Any = "other"
+        if issubclass(cls, jax.Array):
+            kind = "jax"
+        elif issubclass(cls, KerasTensor):
+            kind = "symbolic"
+        elif cls is float:
+            kind = float
+        self[cls] = kind
+        return kind
+
+
+_KINDS = _Kinds()
+
+
+def _recorded(op: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    from .operation import record_operation
+
+    return record_operation(op, args, kwargs)
 
 
 def _role(leaf: Any, weak: bool) -> tuple[Any, ...]:
@@ -143,7 +198,7 @@ def _input(leaf: Any, role: tuple[Any, ...]) -> Any:
     return leaf
 
 
-def _compile(function: Callable[..., Any], tree: Any, leaves: list[Any], roles: list[tuple]) -> tuple[Program, Any]:
+def _compile(function: Callable[..., Any], tree: Any, leaves: list[Any], roles: Sequence[tuple]) -> Program:
     dynamic = [i for i, role in enumerate(roles) if role[0] != "static"]
     types = [TensorType("float32") if roles[i][0] == "weak" else TensorType(roles[i][2], roles[i][1]) for i in dynamic]
 
@@ -156,4 +211,5 @@ def _compile(function: Callable[..., Any], tree: Any, leaves: list[Any], roles: 
 
     name = getattr(function, "__name__", type(function).__name__)
     module, out_tree = trace_flat(call, types, name=name)
-    return Program(module, pipeline="O1"), out_tree
+    convention = Convention(unpack=functools.partial(jax.tree.unflatten, out_tree), key=("flat", out_tree))
+    return Program(module, pipeline="O1", convention=convention)

@@ -103,15 +103,20 @@ class Functional(Model):
             for x, m in zip(tensors, jax.tree.leaves(mask), strict=False):
                 if isinstance(x, Tensor):
                     x.keras_mask = m
+        masks = _RecordedMasks(self._untracked_inputs, held)
         for node in self._untracked_nodes:
             if isinstance(node.operation, InputLayer):
                 continue
             args, kwargs = replace_tensors(node.args, held), replace_tensors(node.kwargs, held)
             if training is not None and isinstance(node.operation, Layer) and node.operation._takes("training"):
                 kwargs["training"] = training
+            recorded = masks.of(node)
+            if recorded is not None and _is_sole(node):
+                kwargs["mask"] = recorded
             results = node.operation(*args, **kwargs)
             for tensor, value in zip(node.output_tensors, jax.tree.leaves(results), strict=True):
                 held[id(tensor)] = value
+            masks.note(node, args, recorded, held)
         outputs = replace_tensors(self._untracked_outputs_struct, held)
         return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
 
@@ -384,7 +389,8 @@ def _node_config(node: OperationNode, place: Any) -> dict[str, Any]:
     if isinstance(node.operation, OpFunction):
         _, args, kwargs = split_arguments(node.operation.function, args, kwargs)  # type: ignore[assignment]
     elif isinstance(node.operation, Layer) and node.operation._takes("mask") and len(node.input_tensors) == 1:
-        kwargs = {"mask": None, **kwargs}  # as Keras writes it; the mask comes along with its tensor
+        if getattr(node.input_tensors[0], "keras_mask", None) is None:  # else None would say that there is no mask
+            kwargs = {"mask": None, **kwargs}  # as Keras writes it
     return {"args": [encode(a) for a in args], "kwargs": {k: encode(v) for k, v in kwargs.items()}}
 
 
@@ -481,3 +487,39 @@ def _decode(value: Any, made: Mapping[tuple[str, int], list[KerasTensor]]) -> An
 register_builtin(
     Functional, "keras.src.models.functional", "Functional", aliases=("keras.Functional", "keras.models.Functional")
 )
+
+
+class _RecordedMasks:
+    """The masks that a model's tensors have by their layers' ``compute_mask``, whatever happens to them in a call.
+
+    Keras notes a mask in the model where a layer that takes ``mask`` is called on one tensor. All other masks are those
+    of the run, and MultiHeadAttention takes the mask from its inputs: the attention of a second block sees none, the
+    pooling after it does.
+    """
+
+    def __init__(self, inputs: list[KerasTensor], held: Mapping[int, Any]) -> None:
+        self._masks = {id(t): getattr(held[id(t)], "keras_mask", None) for t in inputs}
+
+    def of(self, node: Any) -> Any:
+        """The mask of the first argument: that of a tensor, or a list where it is a list; None where there is none."""
+        first = node.args[0] if node.args else None
+        if isinstance(first, list | tuple):
+            masks = [self._masks.get(id(t)) for t in first]
+            return masks if any(m is not None for m in masks) else None
+        return self._masks.get(id(first))
+
+    def note(self, node: Any, args: tuple, before: Any, held: Mapping[int, Any]) -> None:
+        """Keep the masks of what ``node`` made of ``args``, whose recorded masks were ``before``."""
+        outputs = node.output_tensors
+        masks = [getattr(held[id(t)], "keras_mask", None) for t in outputs]
+        layer = node.operation
+        if before is not None and masks[0] is None and isinstance(layer, Layer) and layer.supports_masking:
+            computed = layer.compute_mask(args[0], before)
+            masks = [*(computed if isinstance(computed, list | tuple) else [computed]), *masks[1:]]
+        self._masks.update((id(t), m) for t, m in zip(outputs, masks, strict=False) if isinstance(held[id(t)], Tensor))
+
+
+def _is_sole(node: Any) -> bool:
+    """Whether the call is of a layer that takes ``mask`` on one tensor and nothing else."""
+    is_call = isinstance(node.operation, Layer) and len(node.args) == 1 and not node.kwargs
+    return is_call and isinstance(node.args[0], KerasTensor) and node.operation._takes("mask")

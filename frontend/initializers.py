@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from . import random_eager
 from .dtypes import standardize_dtype
 from .names import to_snake_case
 from .random_eager import width_of
-from .registry import builtin, find_named
+from .registry import builtin, interpret
 from .saving.serialization import deserialize_keras_object, serialize_keras_object
 from .seed import SeedGenerator, draw_seed, make_default_seed
 
@@ -468,19 +467,10 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    found = identifier
-    if isinstance(identifier, str):
-        found = find_named("initializer", identifier, ALL_OBJECTS)
-    elif isinstance(identifier, dict):
-        found = deserialize(identifier)
-    elif isinstance(identifier, np.ndarray | np.generic | jax.Array):
+    if isinstance(identifier, np.ndarray | np.generic | jax.Array):
         return _given_values(identifier)
-    if not callable(found):
-        raise ArgumentError(
-            f"{identifier!r} is no initializer: expected a name such as 'glorot_uniform', an Initializer, a function "
-            "of shape and dtype, or an array"
-        )
-    return found() if inspect.isclass(found) else found
+    expected = "a name such as 'glorot_uniform', an Initializer, a function of shape and dtype, or an array"
+    return interpret("initializer", identifier, ALL_OBJECTS, deserialize, expected)
 
 
 def _given_values(values: Any) -> Callable[..., jax.Array]:

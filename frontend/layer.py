@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
@@ -25,7 +26,7 @@ from .operation import shape_nest, symbolic_outputs
 from .registry import builtin
 from .tensor import Tensor
 from .trace import current_trace
-from .tracking import Changes, Tracked
+from .tracking import Changes, Tracked, as_before_on_failure
 from .variable import autocast
 
 _training: ContextVar[bool | None] = ContextVar("training", default=None)
@@ -48,6 +49,8 @@ class Layer(Tracked):
     """
 
     _auto_config: dict[str, Any] | None
+    #: Whether ``call`` runs a function of the user's, though the class is ours: calls on arrays then run it as Python.
+    runs_users_code = False
     _whole: bool
     _seen_state: tuple[int, ...]
     _seen_changes: int
@@ -81,13 +84,13 @@ class Layer(Tracked):
         self.dtype_policy = dtypes.get_policy(dtype)
         self.autocast = autocast
         self.input_spec: Any = None
-        self.supports_masking = False
+        self.supports_masking = type(self).compute_mask is not Layer.compute_mask
         self.built = False
         self._trainable = bool(trainable)
         self._build_shapes: dict[str, Any] | None = None
         self._losses: list[Any] = []
         self._parent_path: str | None = None
-        self._eager = EagerCache()
+        self._eager = EagerCache(self.name)
         object.__setattr__(self, "_seen_state", ())
         object.__setattr__(self, "_seen_changes", -1)
 
@@ -177,15 +180,19 @@ class Layer(Tracked):
         first = next(iter(bound.arguments.values()), None)
         assert_input_compatibility(self.input_spec, first, self.name)
         training = self._resolve_training(kwargs)
+        given = dict(kwargs)
         token = _training.set(training)
         try:
-            self._maybe_build(bound)
-            assert_input_compatibility(self.input_spec, first, self.name)
-            if self._takes("training") and training is not None:
-                kwargs["training"] = training
-            if symbolic:
-                return self._record(args, kwargs)
-            return self._run(args, kwargs, bound)
+            with as_before_on_failure(self) if symbolic and not self.built else nullcontext():
+                self._maybe_build(bound)
+                assert_input_compatibility(self.input_spec, first, self.name)
+                if self._takes("training") and training is not None:
+                    kwargs["training"] = training
+                    if not given and _is_sole_tensor(args, self.compute_dtype):
+                        given["training"] = training  # as Keras records it: nothing is added to other calls
+                if symbolic:
+                    return self._record(args, kwargs, given)
+                return self._run(args, kwargs, bound)
         finally:
             _training.reset(token)
 
@@ -196,13 +203,31 @@ class Layer(Tracked):
             name_scope(self.name, caller=self),
             autocast(self.compute_dtype if self.autocast else None),
         ):
-            masks = _input_masks(bound)
-            if masks is not None and self._takes("mask") and kwargs.get("mask") is None:
-                kwargs["mask"] = masks
+            masks = self._fill_masks(bound, kwargs) if trace is not None else None  # only traced tensors carry masks
             outputs = self.call(*args, **kwargs)
-            if self.supports_masking and trace is not None:  # only traced tensors carry masks
+            if self.supports_masking and trace is not None:
                 self._set_masks(bound, outputs, masks)
+            elif masks is not None and any(m is not None for m in jax.tree.leaves(masks)):
+                _warn_of_lost_mask(self)
         return outputs
+
+    def _fill_masks(self, bound: inspect.BoundArguments, kwargs: dict[str, Any]) -> Any:
+        """Give ``call`` the masks of its tensors where it takes them; returns the mask of the first argument.
+
+        As in Keras: where one argument is a tensor (or a nest of them), its mask is ``mask``; with more of them, that
+        of each is ``<argument>_mask``.
+        """
+        given = bound.arguments
+        tensors = {name: value for name, value in given.items() if _is_tensors(value)}
+        if len(tensors) == 1:
+            wanted = {"mask": next(iter(tensors.values()))}
+        else:
+            wanted = {f"{name}_mask": value for name, value in tensors.items()}
+        for name, value in wanted.items():
+            if self._takes(name) and given.get(name) is None and (mask := _mask_of(value)) is not None:
+                kwargs[name] = mask
+        explicit = kwargs.get("mask", given.get("mask"))
+        return explicit if explicit is not None else _mask_of(next(iter(given.values()), None))
 
     def _set_masks(self, bound: inspect.BoundArguments, outputs: Any, masks: Any) -> None:
         first = next(iter(bound.arguments.values()))
@@ -215,16 +240,17 @@ class Layer(Tracked):
         """The mask of the outputs from that of the inputs; by default the same."""
         return previous_mask
 
-    def _record(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _record(self, args: tuple, kwargs: dict[str, Any], given: dict[str, Any]) -> Any:
+        """Note the call in the functional model, with the keywords that the user gave and ``training``."""
         outputs = self.compute_output_spec(*args, **kwargs)
-        return self._add_node(args, kwargs, outputs)
+        return self._add_node(args, given, outputs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic outputs for symbolic inputs: shapes and types, found by tracing :meth:`call`."""
         try:
             return symbolic_outputs(functools.partial(self._trace_call), args, kwargs, self.name)
         except LaminaError as error:
-            shape = self._declared_output_shape(args)
+            shape = None if self._compiles_whole() else self._declared_output_shape(args)
             if shape is None:
                 raise
             del error
@@ -281,10 +307,12 @@ class Layer(Tracked):
 
     def _call_compiled(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         if not self.built:
-            bound = self._bind(args, {k: v for k, v in kwargs.items() if k != "training" or self._takes("training")})
+            bound = self._bind(args, kwargs)
             assert_input_compatibility(self.input_spec, next(iter(bound.arguments.values()), None), self.name)
-            self._maybe_build(bound)
-            self._compiles_whole()
+            with as_before_on_failure(self):
+                self._maybe_build(bound)
+                self._compiles_whole()
+                return self._call_compiled(args, kwargs)
         if _training.get() is not None and self._takes("training"):
             kwargs.setdefault("training", _training.get())
         key = (self.compute_dtype, _training.get())
@@ -300,6 +328,9 @@ class Layer(Tracked):
         return name in self._signature.parameters
 
     def _bind(self, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        """The arguments of ``call`` by name; ``training`` may be given to a layer that does not take it."""
+        if "training" in kwargs and not self._takes("training"):
+            kwargs = {name: value for name, value in kwargs.items() if name != "training"}
         try:
             return self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -419,7 +450,8 @@ def _built_in_scope(build: Callable[..., None]) -> Callable[..., None]:
 
                 path = current_path()
                 self._parent_path = path.rpartition("/")[0]
-            build(self, *args, **kwargs)
+            with as_before_on_failure(self):
+                build(self, *args, **kwargs)
         shapes = {k: v for k, v in list(bound.arguments.items())[1:] if v is not None}
         if shapes:
             object.__setattr__(self, "_build_shapes", shapes)
@@ -491,6 +523,8 @@ def _policy_config(policy: dtypes.DTypePolicy) -> dict[str, Any]:
 
 
 def _is_own(layer: Layer) -> bool:
+    if layer.runs_users_code:
+        return False
     return (type(layer).call.__module__ or "").startswith(__package__) and (
         type(layer).__call__ is Layer.__call__ or (type(layer).__call__.__module__ or "").startswith(__package__)
     )
@@ -521,15 +555,32 @@ def _shape_of(value: Any) -> Any:
     return None
 
 
-def _input_masks(bound: inspect.BoundArguments) -> Any:
-    """The mask of the first argument's tensor, or the list of its tensors' masks; None where no tensor has one."""
-    first = next(iter(bound.arguments.values()), None)
-    if isinstance(first, Tensor):
-        return first.keras_mask
-    if isinstance(first, list | tuple):
-        masks = [getattr(t, "keras_mask", None) for t in first]
+def _is_sole_tensor(args: tuple, dtype: str) -> bool:
+    return len(args) == 1 and getattr(args[0], "dtype", None) == dtype
+
+
+def _is_tensors(value: Any) -> bool:
+    """Whether ``value`` is a tensor or a nest of nothing else."""
+    leaves = jax.tree.leaves(value)
+    return bool(leaves) and all(isinstance(leaf, Tensor | jax.Array | np.ndarray) for leaf in leaves)
+
+
+def _mask_of(value: Any) -> Any:
+    """The mask of a tensor, or the list of a nest's masks; None where no tensor has one."""
+    if isinstance(value, Tensor):
+        return value.keras_mask
+    if isinstance(value, list | tuple):
+        masks = [getattr(t, "keras_mask", None) for t in value]
         return masks if any(m is not None for m in masks) else None
     return None
+
+
+def _warn_of_lost_mask(layer: Layer) -> None:
+    warnings.warn(
+        f"layer {layer.path!r} (a {type(layer).__name__}) was given an input with a mask, which it does not support: "
+        "the layers after it do not see the mask. A layer that keeps masks sets self.supports_masking = True",
+        stacklevel=2,
+    )
 
 
 def _mask_list(mask: Any) -> list[Any]:

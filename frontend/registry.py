@@ -114,6 +114,31 @@ def find_named(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     return found
 
 
+def interpret(
+    kind: str, identifier: Any, table: Mapping[str, Any], deserialize: Callable[[Any], Any], expected: str
+) -> Any:
+    """Return what a layer's argument means: an object, its class, its name, or its config.
+
+    Args:
+        kind: what it is, for messages: ``"initializer"``.
+        identifier: the argument's value.
+        table: the objects known by name.
+        deserialize: makes an object of a config.
+        expected: what the argument may be, for messages.
+
+    Raises:
+        ArgumentError: it is none of these.
+    """
+    found = identifier
+    if isinstance(identifier, str):
+        found = find_named(kind, identifier, table)
+    elif isinstance(identifier, dict):
+        found = deserialize(identifier)
+    if not callable(found):
+        raise ArgumentError(f"{identifier!r} is no {kind}: expected {expected}")
+    return found() if inspect.isclass(found) else found
+
+
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[T], T]:
     """Register a class or function of the user's, so that files may refer to it as ``package>name``.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from ..ir.types import element_type
 from . import ops
 from .dtypes import floatx
 from .names import to_snake_case
-from .registry import builtin, find_named
+from .registry import builtin, interpret
 from .saving.serialization import deserialize_keras_object, serialize_keras_object
 
 ALL_OBJECTS: dict[str, type[Regularizer]] = {}  # by class name, snake_case name and alias
@@ -171,15 +170,5 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    found = identifier
-    if isinstance(identifier, str):
-        found = find_named("regularizer", identifier, ALL_OBJECTS)
-    elif isinstance(identifier, dict):
-        found = deserialize(identifier)
-    if not callable(found):
-        raise ArgumentError(
-            f"{identifier!r} is no regularizer: expected a name such as 'l2', a Regularizer, "
-            f"a function "
-            "of a tensor, or None"
-        )
-    return found() if inspect.isclass(found) else found
+    expected = "a name such as 'l2', a Regularizer, a function of a tensor, or None"
+    return interpret("regularizer", identifier, ALL_OBJECTS, deserialize, expected)

@@ -7,8 +7,7 @@ parameter of the graph; assigning to it makes a state update. A region of an op 
 
 from __future__ import annotations
 
-import os
-import sys
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,18 +18,14 @@ import numpy as np
 
 from ..ir import Builder, Frame, Graph, Guard, Location, OpDef, Parameter, TensorType, Update, Value, find_op
 from ..ir.dims import DimLike, evaluate_dim, free_symbols, same
-from ..ir.errors import IntegerDimError, ShapeError, TracingError
+from ..ir.errors import IntegerDimError, LaminaError, ShapeError, TracingError
+from ..runtime import frames
 from .tensor import Tensor, plain_dims
 
 if TYPE_CHECKING:
     from .variable import Variable
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_OWN = (
-    *(os.path.join(_ROOT, part) for part in ("frontend", "ir", "passes", "lowering", "runtime", "compiler.py")),
-    *(os.path.dirname(str(library.__file__)) for library in (np, jax)),
-)
 
 
 def current_trace() -> Trace | None:
@@ -51,9 +46,7 @@ def require_trace() -> Trace:
 
 def user_frame() -> Frame | None:
     """The innermost Python frame that is not lamina's, NumPy's or jax's own: the user's source line."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
-        frame = frame.f_back  # type: ignore[assignment]
+    frame, _ = frames.user_frame()
     return Frame(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) if frame is not None else None
 
 
@@ -78,6 +71,7 @@ class Trace:
         self.variables: dict[Variable, Value] = {}  # what each holds at this point of the trace
         self.written: dict[Variable, None] = {}
         self.parameters: dict[Variable, Parameter] = {}
+        self.kept: dict[Any, Any] = {}  # what layers keep for as long as the outermost trace lasts
 
     # Writing nodes
 
@@ -215,6 +209,10 @@ class Trace:
         self.root.layers.append(name)
         try:
             yield
+        except LaminaError as error:
+            if not _names(str(error), name):
+                error.args = (f"{error}{self._where()}", *error.args[1:])
+            raise
         finally:
             self.root.layers.pop()
 
@@ -222,6 +220,11 @@ class Trace:
         """Turn what was written to Variables into the graph's state updates."""
         for variable in self.written:
             self.graph.updates.append(Update(self.parameters[variable], self.variables[variable]))
+
+
+def _names(message: str, layer: str) -> bool:
+    """Whether a message says already that it is about a layer."""
+    return re.search(rf"(\bin layer |\bat |['/]){re.escape(layer)}\b", message) is not None
 
 
 class Region:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,8 @@ class Tracked(Operation):
                 aggregation=aggregation,
                 name=name,
             )
+        if not self.trainable and trainable:
+            variable.trainable = False
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
         self._tracked.append(variable)
@@ -229,6 +232,21 @@ class Tracked(Operation):
     def _own_in_order(self) -> list[Variable]:
         own = list(self._own(Variable))
         return [v for v in own if v._declared_trainable] + [v for v in own if not v._declared_trainable]
+
+
+@contextmanager
+def as_before_on_failure(layer: Tracked) -> Iterator[None]:
+    """What fails within leaves the layer and those in it as they were: unbuilt, with the weights they had."""
+    before = [(each, dict(each.__dict__), list(each._tracked)) for each in layer._flatten_layers()]
+    try:
+        yield
+    except BaseException:
+        for each, attributes, tracked in before:
+            each.__dict__.clear()
+            each.__dict__.update(attributes)
+            each._tracked[:] = tracked
+            each._changed()
+        raise
 
 
 def _is_trackable(value: Any) -> bool:

@@ -61,3 +61,7 @@ class DeviceError(LaminaError, ValueError):
 
 class UnsupportedError(LaminaError):
     """A target or a library version cannot do what was asked."""
+
+
+class RecompileWarning(UserWarning):
+    """A program is compiled again for one size after another; the message says which dimension, and what to do."""

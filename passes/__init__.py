@@ -18,6 +18,7 @@ from .manager import (
     run_pipeline,
 )
 from .prepare import PREPARE, is_prepared, split_prepared
+from .ready import Ready
 from .rewrite import RULES, Miss, NoMatch, Rewriter, Rule, RuleSet, rewrite, rule
 from .specialize import specialize
 from .targets import TARGETS, run_target
@@ -45,6 +46,7 @@ __all__ = [
     "Option",
     "Pass",
     "Pipeline",
+    "Ready",
     "Record",
     "Rewriter",
     "Rule",

@@ -72,6 +72,7 @@ SAME_RANK: dict[str, dict[str, Turn]] = {
     "pad": {"low": _each, "high": _each, "interior": _each},
     "slice": {"start": _each, "limit": _each, "strides": _each},
     "match_shape": {"shape": _each},
+    "resize": {"shape": _each},
     "reverse": _OVER,
     "layer_norm": _OVER,
     "rms_norm": _OVER,

@@ -87,17 +87,22 @@ def scalar(accepts: Callable[[Any], bool], bind: str = "") -> Scalar:
 
 def match_node(r: Rewriter, pattern: Op, node: Node, found: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """All ways in which ``node``, whose op is that of the pattern, matches; each gives what its names stand for."""
+    operands = node.operands
+    orders = []
+    if pattern.operands:  # first what refuses most nodes
+        if len(operands) != len(pattern.operands):
+            return ()
+        if _may_match(pattern, operands):
+            orders.append(operands)
+        if node.op.commutative and pattern.is_lopsided and _may_match(pattern, operands[::-1]):
+            orders.append(operands[::-1])
+        if not orders:
+            return ()
     if pattern.bind:
         found = {**found, pattern.bind: node}
     if not pattern.operands:
         return (found,)
-    operands = node.operands
-    if len(operands) != len(pattern.operands):
-        return ()
-    orders = [operands] if _may_match(pattern, operands) else []
-    if node.op.commutative and pattern.is_lopsided and _may_match(pattern, operands[::-1]):
-        orders.append(operands[::-1])
-    return (way for order in orders for way in _match_all(r, pattern.operands, order, found)) if orders else ()
+    return (way for order in orders for way in _match_all(r, pattern.operands, order, found))
 
 
 def _may_match(pattern: Op, operands: list[Value]) -> bool:

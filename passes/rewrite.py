@@ -135,6 +135,9 @@ class RuleSet:
 
 _SHARDED = NoMatch("the value in its place is laid over the devices in another way")
 
+# How many nodes lie between the one a rule starts from and the farthest it looks at.
+_REACH = 2
+
 # The pseudo node at the end of a graph that uses the outputs and the updates' values.
 _RETURN = OpDef("return", "the graph's results", lambda call, *types: (), lambda call, *arrays: ())
 
@@ -221,10 +224,11 @@ class Rewriter(Builder):
 
     def _rewrite(self, node: Node) -> bool:
         self.node, self.location = node, node.location
+        explain = self._log.explain
         for candidate in self._rules.starting_at(node.op.name):
             outcome = self._apply(candidate, node)
             if outcome is None or isinstance(outcome, NoMatch):
-                if self._log.explain:
+                if explain:
                     reason = outcome.reason if outcome else "the pattern does not fit"
                     self._log.misses.append(Miss(candidate.name, node.op.name, node.location, reason))
                 continue
@@ -241,7 +245,7 @@ class Rewriter(Builder):
         except LaminaError as error:
             raise PassError(f"rule {candidate.name} ({candidate.source}) failed at {node}: {error}") from error
         if outcome is None or isinstance(outcome, NoMatch):
-            return outcome
+            return outcome  # nearly always
         values = as_tuple(outcome)
         if not have_types(values, node.results) or set(values) & set(node.results):
             raise PassError(
@@ -284,7 +288,15 @@ class Rewriter(Builder):
         for user, count in users.items():
             user.operands = [new if o is old else o for o in user.operands]
             kept[user] = kept.get(user, 0) + count
-            self._enqueue(user)
+            self._enqueue_with_users(user, _REACH)
+
+    def _enqueue_with_users(self, node: Node, reach: int) -> None:
+        """Enqueue a node with a new operand, and those that may see the operand through it."""
+        self._enqueue(node)
+        if reach:
+            for result in node.results:
+                for user in self._uses.get(result, ()):
+                    self._enqueue_with_users(user, reach - 1)
 
     def _erase(self, node: Node) -> list[Node]:
         """Take out ``node`` and whatever was there for it alone; returns what went."""

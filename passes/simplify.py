@@ -15,9 +15,12 @@ def _run(module: Module, context: Context) -> bool:
     rules = context.enabled(RULES)
     changed = False
     for graph in module.functions.values():
-        for _ in range(context["rounds"]):
-            changed |= "dead_code" not in context.off and drop_dead(graph, context.log)
-            changed |= "common_subexpression" not in context.off and merge_equal(graph, context.log)
+        for turn in range(context["rounds"]):
+            cleaned = "dead_code" not in context.off and drop_dead(graph, context.log)
+            cleaned |= "common_subexpression" not in context.off and merge_equal(graph, context.log)
+            changed |= cleaned
+            if turn and not cleaned:
+                break  # the rules left nothing for themselves
             if not rewrite(graph, rules, context.log, context.options):
                 break  # once is enough for the other two where no rule makes them new work
             changed = True

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..ir.binding import check_guards, simplify_guards
 from ..ir.dims import DimLike, free_symbols
 from ..ir.errors import ArgumentError
-from ..ir.graph import Module, clone_module
+from ..ir.graph import Module, clone, clone_module
 from .inline import inline_calls
 from .rewrite import RuleSet, rewrite
 from .rules.shapes import dim_value_known, match_shape_decided
@@ -37,9 +37,10 @@ def specialize(module: Module, values: Mapping[str, DimLike]) -> Module:
     numbers = {name: size for name, size in values.items() if isinstance(size, int)}
     decided = [g for g in module.main.guards if free_symbols(g.left, g.right) <= numbers.keys()]
     check_guards(decided, numbers)
-    module = clone_module(module)
-    inline_calls(module, lambda node, callee: bool(callee.symbols))
-    functions = {name: graph for name, graph in module.functions.items() if name != "main"}
+    if any(graph.symbols for name, graph in module.functions.items() if name != "main"):
+        module = clone_module(module)
+        inline_calls(module, lambda node, callee: bool(callee.symbols))
+    functions = {name: clone(graph) for name, graph in module.functions.items() if name != "main"}
     module = clone_module(Module({"main": module.main}, module.name), dict(values))
     module.functions |= functions
     module.main.guards = simplify_guards((g for g in module.main.guards if g not in decided), values)

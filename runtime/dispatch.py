@@ -22,6 +22,27 @@ from ..ir.errors import UnsupportedError
 from .devices import find_device
 
 
+def _as_is(flat: list[Any]) -> Any:
+    return flat
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How the arguments of a call become flat arrays, and flat outputs its result.
+
+    Args:
+        pack: ``(args) -> flat list of arrays``, run while jax traces a call.
+        unpack: ``flat list -> result``, run while jax traces a call.
+        restore: undoes ``pack``.
+        key: equal keys mean conventions that do the same.
+    """
+
+    pack: Callable[[tuple], list[Any]] = list
+    unpack: Callable[[list[Any]], Any] = _as_is
+    restore: Callable[[list[Any]], Sequence[Any]] = _as_is
+    key: Hashable = None
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """What the primitive has to know of a program.
@@ -99,7 +120,7 @@ def jitted(program: Program, donate: Sequence[int] = (), device: str | jax.Devic
     call.__name__ = call.__qualname__ = program.name
     placement = {} if device is None else {"in_shardings": SingleDeviceSharding(find_device(device))}
     compiled = jax.jit(call, donate_argnums=tuple(donate), **placement)  # type: ignore[call-overload]
-    return _with_x64(compiled) if program.wide else compiled
+    return with_x64(compiled) if program.wide else compiled
 
 
 def needs_x64(*dtypes: Any) -> bool:
@@ -112,7 +133,9 @@ def x64(wide: bool) -> Any:
     return jax.enable_x64(True) if wide else nullcontext()
 
 
-def _with_x64(compiled: Any) -> Callable[..., Any]:
+def with_x64(compiled: Any) -> Callable[..., Any]:
+    """A function that calls another with x64 on."""
+
     @wraps(compiled)
     def call(*arrays: Any) -> Any:
         with jax.enable_x64(True):
@@ -122,5 +145,6 @@ def _with_x64(compiled: Any) -> Callable[..., Any]:
         with jax.enable_x64(True):
             return compiled.lower(*arrays)
 
-    call.lower = lower  # type: ignore[attr-defined]
+    if hasattr(compiled, "lower"):
+        call.lower = lower  # type: ignore[attr-defined]
     return call

@@ -90,6 +90,8 @@ SCALED = {
     "rms_norm": 16,
     "batch_norm": 16,
     "attention": 32,
+    "lstm_step": 64,  # sums of up to nine products before tanh
+    "gru_step": 64,
     "softmax": 16,
     "log_softmax": 16,
     "logsumexp": 16,
@@ -97,6 +99,7 @@ SCALED = {
     "glu": 8,
     "logaddexp": 8,
     "dropout": 1,
+    "resize": 32,
     **dict.fromkeys(
         (
             "relu",

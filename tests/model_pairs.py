@@ -14,8 +14,8 @@ RELATIVE = 1e-5
 
 def start():
     """Automatic names begin anew in both, so that equal lines give equal names."""
-    real.backend.clear_session()
-    clear_session()
+    real.backend.clear_session(free_memory=False)
+    clear_session(free_memory=False)
 
 
 def both(build):

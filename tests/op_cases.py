@@ -5,13 +5,14 @@ things (NaN, infinities, -0, the ends of integer types) where the op's meaning c
 which targets may flush. The registry serves every comparison of a target, a pass or a derivative with the meaning in
 NumPy.
 
-A new op gets its case in op_cases_math.py, op_cases_structure.py or op_cases_composite.py.
+A new op gets its case in one of the files op_cases_*.py.
 """
 
 from __future__ import annotations
 
 import op_cases_composite
 import op_cases_math
+import op_cases_recurrent
 import op_cases_structure
 from op_draw import CASES, Draw, case, region, use
 
@@ -27,6 +28,7 @@ __all__ = [
     "use",
     "op_cases_composite",
     "op_cases_math",
+    "op_cases_recurrent",
     "op_cases_structure",
 ]
 

@@ -123,6 +123,16 @@ def _pool(d: Draw, name: str) -> Case:
     )
 
 
+@case("resize")
+def _resize(d: Draw, name: str) -> Case:
+    x = d.tame(d.dtype(FLOATS), d.shape(1, 3, least=1, most=7))
+    shape = [d.pick(size, 2 * size, d.int(1, 9)) for size in x.shape]
+    method = d.pick("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+    if method == "nearest":
+        x = d.wild(d.dtype(FLOATS, INTEGERS, ("i1",)), x.shape)
+    return use(name, x, shape=shape, method=method, antialias=d.bool())
+
+
 @case("cumsum", "cumprod", "cummax", "cummin")
 def _cumulative(d: Draw, name: str) -> Case:
     dtype, shape = d.dtype(FLOATS, INTEGERS), d.shape(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ...ir.errors import ShapeError
 from .. import activations, ops
 from ..input_spec import InputSpec, known_shape
 from ..registry import builtin
@@ -46,12 +45,11 @@ class ReLU(_Elementwise):
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
-            if value is None and name == "max_value":
-                continue
-            if value is None or value < 0:
-                raise self._wrong(name, value, "a number >= 0" + (" or None" if name == "max_value" else ""))
-        self._keep(max_value=max_value, negative_slope=negative_slope, threshold=threshold)
+        self._keep(
+            max_value=None if max_value is None else self._number("max_value", max_value, least=0),
+            negative_slope=self._number("negative_slope", negative_slope, least=0),
+            threshold=self._number("threshold", threshold, least=0),
+        )
 
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
@@ -67,9 +65,7 @@ class LeakyReLU(_Elementwise):
             negative_slope = kwargs.pop("alpha")
             warnings.warn("LeakyReLU's argument alpha is called negative_slope now", stacklevel=2)
         super().__init__(**kwargs)
-        if negative_slope is None or negative_slope < 0:
-            raise self._wrong("negative_slope", negative_slope, "a number >= 0")
-        self._keep(negative_slope=negative_slope)
+        self._keep(negative_slope=self._number("negative_slope", negative_slope, least=0))
 
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
@@ -82,7 +78,7 @@ class ELU(_Elementwise):
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._keep(alpha=alpha)
+        self._keep(alpha=self._number("alpha", alpha))
 
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
@@ -122,6 +118,7 @@ class PReLU(BuiltinLayer):
     def build(self, input_shape: Any) -> None:
         """Make alpha, of the input's shape without the batch, 1 along shared axes."""
         shared = self.shared_axes or []
+        self._in_range(shared, input_shape)
         shape = [
             1 if axis in shared else self._known(size, f"the size of axis {axis}", input_shape)
             for axis, size in enumerate(input_shape)
@@ -158,7 +155,8 @@ class Softmax(_Elementwise):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Apply the function; ``mask`` broadcasts to the inputs, True where they count."""
         if mask is not None:
-            mask = self._checked(mask, inputs)
+            mask = self._fits(mask, known_shape(inputs), "that of the inputs", full_rank=False)
+            mask = mask if str(mask.dtype) == "bool" else ops.greater(mask, 0.5)
             inputs = ops.where(mask, inputs, -3e4 if str(inputs.dtype) == "float16" else -1e9)
         if isinstance(self.axis, list | tuple) and len(self.axis) > 1:
             axes = tuple(self.axis)
@@ -167,12 +165,3 @@ class Softmax(_Elementwise):
             axis = self.axis[0] if isinstance(self.axis, list | tuple) else self.axis
             outputs = activations.softmax(inputs, axis=axis)
         return outputs if mask is None else ops.where(mask, outputs, 0.0)
-
-    def _checked(self, mask: Any, inputs: Any) -> Any:
-        own, wanted = known_shape(mask), known_shape(inputs)
-        fits = all(m in (1, None, i) or i is None for m, i in zip(own[::-1], wanted[::-1], strict=False))
-        if len(own) > len(wanted) or not fits:
-            raise ShapeError(
-                f"{self._who}: expected a mask that broadcasts to inputs of shape {wanted}, received shape {own}"
-            )
-        return mask if str(mask.dtype) == "bool" else ops.greater(mask, 0.5)

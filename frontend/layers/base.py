@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...ir.errors import ArgumentError, ShapeError
 from .. import activations, constraints, initializers, regularizers
+from ..input_spec import known_shape
 from ..layer import Layer
 
 # What an argument's value stands for is told by the last word of its name.
@@ -70,6 +72,11 @@ class BuiltinLayer(Layer):
             raise self._wrong(argument, value, "a number from 0 to 1")
         return value
 
+    def _number(self, argument: str, value: Any, least: float | None = None) -> Any:
+        if not isinstance(value, numbers.Real) or isinstance(value, bool) or (least is not None and value < least):
+            raise self._wrong(argument, value, "a number" + ("" if least is None else f" >= {least}"))
+        return value
+
     def _integers(self, argument: str, value: Any, count: int, least: int = 1) -> tuple[int, ...]:
         """One integer for all, or one for each of ``count`` dimensions."""
         expected = f"an integer >= {least}" + (f" or {count} of them" if count > 1 else "")
@@ -106,9 +113,24 @@ class BuiltinLayer(Layer):
         return size
 
     def _in_range(self, axes: Any, shape: Sequence[Any]) -> None:
-        for axis in axes if isinstance(axes, list | tuple) else [axes]:
+        """Refuse axes that an input of this shape does not have, and one named twice."""
+        axes = axes if isinstance(axes, list | tuple) else [axes]
+        for axis in axes:
             if not -len(shape) <= axis < len(shape):
                 raise ShapeError(f"{self._who}: axis {axis} is out of range for shape {tuple(shape)}")
+        if len({axis % len(shape) for axis in axes}) < len(axes):
+            raise ArgumentError(f"{self._who}: axis={axes} names an axis of shape {tuple(shape)} twice")
+
+    def _fits(self, mask: Any, shape: Sequence[Any], of: str, full_rank: bool = True) -> Any:
+        """Return the mask. Raises :class:`ShapeError` where it does not broadcast to ``shape``, in words ``of``."""
+        own = known_shape(mask)
+        fits = len(own) == len(shape) if full_rank else len(own) <= len(shape)
+        if not fits or any(m not in (1, None, s) and s is not None for m, s in zip(own[::-1], shape[::-1])):
+            raise ShapeError(
+                f"{self._who}: expected a mask of shape {tuple(shape)}, {of} (or 1 for a size), "
+                f"received mask shape {own}"
+            )
+        return mask
 
 
 def sliding_size(size: int | None, window: int, stride: int, padding: str, dilation: int = 1) -> int | None:

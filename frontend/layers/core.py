@@ -1,11 +1,11 @@
-"""Dense, Embedding, Identity, Masking."""
+"""Dense, Embedding, ReversibleEmbedding, Identity, Masking."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
-from ...ir.errors import UnsupportedError
+from ...ir.errors import ArgumentError, UnsupportedError
 from .. import ops
 from ..input_spec import InputSpec
 from ..registry import builtin
@@ -106,6 +106,9 @@ class Dense(BuiltinLayer):
 class Embedding(BuiltinLayer):
     """Row ``i`` of a table for each integer ``i``.
 
+    An index out of range is no error, as in Keras on JAX and in all programs made of the layer: -1 to ``-input_dim``
+    are rows counted from the end, and any other gives a row of NaN. Numbers that are no integers are cut to one.
+
     Args:
         input_dim: number of rows; inputs are from 0 to ``input_dim - 1``.
         output_dim: size of a row.
@@ -166,6 +169,8 @@ class Embedding(BuiltinLayer):
 
     def call(self, inputs: Any) -> Any:
         """Integers of any shape to rows of the table, in a new last axis."""
+        if not hasattr(inputs, "dtype"):
+            raise ArgumentError(f"{self._who}: inputs must be a tensor of integers, received {inputs!r}")
         if str(inputs.dtype) not in ("int32", "int64"):
             inputs = ops.cast(inputs, "int32")
         return ops.cast(ops.take(self.embeddings, inputs, axis=0), self.compute_dtype)
@@ -177,6 +182,76 @@ class Embedding(BuiltinLayer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """A last axis of ``output_dim`` is added."""
         return (*input_shape, self.output_dim)
+
+
+@builtin("keras.layers")
+class ReversibleEmbedding(Embedding):
+    """An embedding that also goes back: from vectors to a score for each index, ``layer(x, reverse=True)``.
+
+    Args:
+        input_dim, output_dim, embeddings_initializer, embeddings_regularizer, embeddings_constraint, mask_zero: see
+            Embedding.
+        tie_weights: whether the way back uses the transposed table; else it has a weight of its own.
+        reverse_dtype: type that the scores are computed in; None for that of inputs and weights.
+        logit_soft_cap: bound ``c`` of the scores, which become ``c * tanh(score / c)``; None for none.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            **kwargs,
+        )
+        self._keep(tie_weights=tie_weights, reverse_dtype=reverse_dtype, logit_soft_cap=logit_soft_cap)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the table, and the weight of the way back."""
+        super().build(input_shape)
+        if not self.tie_weights:
+            self.reverse_embeddings = self.add_weight(
+                name="reverse_embeddings",
+                shape=(self.output_dim, self.input_dim),
+                initializer=self.embeddings_initializer,
+            )
+
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
+        """Integers of any shape to rows in a new last axis; reversed ``(..., output_dim)`` to ``(..., input_dim)``."""
+        if not reverse:
+            rows = super().call(inputs)
+            if self.mask_zero and isinstance(rows, Tensor):
+                rows.keras_mask = ops.not_equal(inputs, 0)
+            return rows
+        kernel = ops.transpose(self.embeddings) if self.tie_weights else self.reverse_embeddings
+        if self.reverse_dtype is not None:
+            inputs, kernel = ops.cast(inputs, self.reverse_dtype), ops.cast(kernel, self.reverse_dtype)
+        scores = ops.matmul(inputs, kernel)
+        if self.logit_soft_cap is None:
+            return scores
+        return ops.multiply(ops.tanh(ops.divide(scores, self.logit_soft_cap)), self.logit_soft_cap)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """None: the rows get their mask in the call."""
+        return None
+
+    def compute_output_shape(self, input_shape: Any, reverse: bool = False) -> Any:
+        """A last axis of ``output_dim`` is added; reversed, the last one becomes ``input_dim``."""
+        return (*input_shape[:-1], self.input_dim) if reverse else (*input_shape, self.output_dim)
 
 
 @builtin("keras.layers")

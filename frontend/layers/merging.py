@@ -115,9 +115,10 @@ class Subtract(Merge):
 
     def build(self, input_shape: Any) -> None:
         """Check that there are two inputs, whose shapes fit."""
+        shapes = self._shapes(input_shape)
+        if len(shapes) != 2:
+            raise ArgumentError(f"{self._who} takes 2 inputs, received {len(shapes)} of shapes {shapes}")
         super().build(input_shape)
-        if len(input_shape) != 2:
-            raise ArgumentError(f"{self._who} takes 2 inputs, received {len(input_shape)} of shapes {input_shape}")
 
     def _merge(self, inputs: Sequence[Any]) -> Any:
         return ops.subtract(inputs[0], inputs[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ...ir.errors import ArgumentError, DTypeError, ShapeError
+from ...ir.errors import ArgumentError, DTypeError
 from .. import initializers, ops
 from ..convert import as_tensor, cast, emit, normalize_axis
 from ..dispatch import public_op
@@ -17,11 +17,15 @@ from ..tensor import Tensor
 from .base import BuiltinLayer
 
 
+def _as_float(inputs: Any) -> Tensor:
+    x = as_tensor(inputs)
+    return x if is_float(x.dtype) else cast(x, "float32")
+
+
 @public_op(weak=False)
 def _batch_norm(inputs: Any, mean: Any, variance: Any, gamma: Any, beta: Any, axis: int, epsilon: float) -> Tensor:
     """One ``batch_norm`` node; statistics and weights keep their own type in it."""
-    x = as_tensor(inputs)
-    x = x if is_float(x.dtype) else cast(x, "float32")
+    x = _as_float(inputs)
     weights = [as_tensor(w) for w in (gamma, beta) if w is not None]
     return emit(
         "batch_norm",
@@ -36,16 +40,23 @@ def _batch_norm(inputs: Any, mean: Any, variance: Any, gamma: Any, beta: Any, ax
     )
 
 
+def _in_order(weight: Tensor, places: tuple[int, ...]) -> Tensor:
+    """A weight in the shape of the input's axes in order, its elements as they lie, as Keras reads them."""
+    sizes = [size for _, size in sorted(zip(places, weight.shape, strict=True))]
+    return weight if tuple(sizes) == tuple(weight.shape) else ops.reshape(weight, sizes)
+
+
 @public_op(weak=False)
 def _layer_norm(inputs: Any, gamma: Any, beta: Any, axes: Any, epsilon: float) -> Tensor:
     """One ``layer_norm`` node; weights keep their own type in it."""
-    x = as_tensor(inputs)
-    weights = [as_tensor(w) for w in (gamma, beta) if w is not None]
+    x = _as_float(inputs)
+    places = tuple(normalize_axis(axis, x.ndim) for axis in axes)
+    weights = [_in_order(as_tensor(w), places) for w in (gamma, beta) if w is not None]
     return emit(
         "layer_norm",
         x,
         *weights,
-        axes=tuple(normalize_axis(axis, x.ndim) for axis in axes),
+        axes=tuple(sorted(places)),
         epsilon=epsilon,
         scale=gamma is not None,
         center=beta is not None,
@@ -55,7 +66,7 @@ def _layer_norm(inputs: Any, gamma: Any, beta: Any, axes: Any, epsilon: float) -
 @public_op(weak=False)
 def _rms_norm(inputs: Any, scale: Any, axes: Any, epsilon: float) -> Tensor:
     """One ``rms_norm`` node; the scale keeps its own type in it."""
-    x = as_tensor(inputs)
+    x = _as_float(inputs)
     return emit(
         "rms_norm",
         x,
@@ -66,10 +77,28 @@ def _rms_norm(inputs: Any, scale: Any, axes: Any, epsilon: float) -> Tensor:
     )
 
 
-class _Affine(BuiltinLayer):
-    """A normalization with a learned scale ``gamma`` and shift ``beta``, one for each index of some axes."""
+class _Normalization(BuiltinLayer):
+    """A layer that keeps the shape and has an argument ``axis``, one axis or several."""
 
     axis: Any
+
+    def _sizes(self, input_shape: Any) -> tuple[int, ...]:
+        """The sizes of the axes, which the input spec fixes from then on."""
+        self._in_range(self.axis, input_shape)
+        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
+        sizes = tuple(self._known(input_shape[a], f"the size of axis {a}", input_shape) for a in self.axis)
+        least_rank = max(axis + 1 if axis >= 0 else -axis for axis in self.axis)
+        self.input_spec = InputSpec(min_ndim=least_rank, axes=dict(zip(self.axis, sizes, strict=True)))
+        return sizes
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The same shape; a ShapeError where an axis is out of range."""
+        self._in_range(self.axis, input_shape)
+        return input_shape
+
+
+class _Affine(_Normalization):
+    """A normalization with a learned scale ``gamma`` and shift ``beta``, one for each index of some axes."""
 
     def _add_affine(self, shape: tuple[int, ...], scale: bool, center: bool) -> None:
         for name, wanted in (("gamma", scale), ("beta", center)):
@@ -87,11 +116,6 @@ class _Affine(BuiltinLayer):
                 if wanted
                 else None,
             )
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The same shape; a ShapeError where an axis is out of range."""
-        self._in_range(self.axis, input_shape)
-        return input_shape
 
 
 @builtin("keras.layers")
@@ -142,8 +166,8 @@ class BatchNormalization(_Affine):
             raise self._wrong("synchronized", synchronized, "False, as real Keras on JAX has it too")
         self._keep(
             axis=self._one_axis(axis),
-            momentum=float(momentum),
-            epsilon=float(epsilon),
+            momentum=float(self._number("momentum", momentum)),
+            epsilon=float(self._number("epsilon", epsilon)),
             center=center,
             scale=scale,
             beta_initializer=beta_initializer,
@@ -203,11 +227,8 @@ class BatchNormalization(_Affine):
             training: whether to use the batch's statistics and to move the averages.
             mask: of the inputs' shape without the last axis: True where an element counts for the statistics.
         """
-        if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
-            raise ShapeError(
-                f"{self._who}: expected a mask of one axis less than the inputs, received "
-                f"mask shape {known_shape(mask)}, inputs shape {known_shape(inputs)}"
-            )
+        if mask is not None:
+            self._fits(mask, known_shape(inputs)[:-1], "that of the inputs without the last axis")
         gamma, beta = self.gamma, self.beta
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable:
@@ -323,7 +344,7 @@ class LayerNormalization(_Affine):
         super().__init__(**kwargs)
         self._keep(
             axis=_axes(self, axis),
-            epsilon=epsilon,
+            epsilon=self._number("epsilon", epsilon),
             center=center,
             scale=scale,
             rms_scaling=rms_scaling,
@@ -339,9 +360,7 @@ class LayerNormalization(_Affine):
 
     def build(self, input_shape: Any) -> None:
         """Make gamma and beta, of the sizes of the axes."""
-        self._in_range(self.axis, input_shape)
-        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
-        shape = tuple(self._known(input_shape[a], f"the size of axis {a}", input_shape) for a in self.axis)
+        shape = self._sizes(input_shape)
         self._add_affine(shape, self.scale or self.rms_scaling, self.center and not self.rms_scaling)
 
     def call(self, inputs: Any) -> Any:
@@ -364,10 +383,8 @@ class LayerNormalization(_Affine):
 
 
 @builtin("keras.layers")
-class RMSNormalization(BuiltinLayer):
+class RMSNormalization(_Normalization):
     """``x / sqrt(mean(x * x) + epsilon) * scale`` along ``axis``, one axis or several."""
-
-    axis: Any
 
     def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -375,23 +392,15 @@ class RMSNormalization(BuiltinLayer):
 
     def build(self, input_shape: Any) -> None:
         """Make the scale, of the sizes of the axes."""
-        self._in_range(self.axis, input_shape)
-        self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
-        shape = tuple(self._known(input_shape[a], f"the size of axis {a}", input_shape) for a in self.axis)
-        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
+        self.scale = self.add_weight(name="scale", shape=self._sizes(input_shape), initializer="ones")
 
     def call(self, x: Any) -> Any:
         """Normalize."""
         return _rms_norm(x, self.scale, self.axis, self.epsilon)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The same shape; a ShapeError where an axis is out of range."""
-        self._in_range(self.axis, input_shape)
-        return input_shape
-
 
 @builtin("keras.layers")
-class UnitNormalization(BuiltinLayer):
+class UnitNormalization(_Normalization):
     """``x`` divided by its norm along ``axis``, one axis or several."""
 
     def __init__(self, axis: Any = -1, **kwargs: Any) -> None:
@@ -404,11 +413,6 @@ class UnitNormalization(BuiltinLayer):
         """Normalize."""
         axes = tuple(self.axis) if isinstance(self.axis, list) else self.axis
         return ops.normalize(inputs, axis=axes, order=2, epsilon=1e-12)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The same shape; a ShapeError where an axis is out of range."""
-        self._in_range(self.axis, input_shape)
-        return input_shape
 
 
 @builtin("keras.layers")
@@ -449,7 +453,7 @@ class GroupNormalization(_Affine):
         self._keep(
             groups=groups,
             axis=axis,
-            epsilon=epsilon,
+            epsilon=self._number("epsilon", epsilon),
             center=center,
             scale=scale,
             beta_initializer=beta_initializer,

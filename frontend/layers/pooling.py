@@ -25,8 +25,16 @@ class _Pooling(BuiltinLayer):
     rank: int
     op: str
 
-    def __init__(self, pool_size: Any, strides: Any, padding: str, data_format: str | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        pool_size: Any,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
         self._keep(
             pool_size=self._integers("pool_size", pool_size, self.rank),
             padding=self._one_of("padding", padding, ("valid", "same")),
@@ -62,6 +70,17 @@ class _Pooling(BuiltinLayer):
 class _MaxPooling(_Pooling):
     op = "max_pool"
 
+    def __init__(
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
+
 
 class _AveragePooling(_Pooling):
     op = "average_pool"
@@ -73,34 +92,12 @@ class MaxPooling1D(_MaxPooling):
 
     rank = 1
 
-    def __init__(
-        self,
-        pool_size: Any = 2,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
-
 
 @builtin("keras.layers", aliases=("keras.layers.MaxPool2D",))
 class MaxPooling2D(_MaxPooling):
     """The greatest element of each window over ``(batch, rows, columns, channels)``."""
 
     rank = 2
-
-    def __init__(
-        self,
-        pool_size: Any = (2, 2),
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
 
 
 @builtin("keras.layers", aliases=("keras.layers.MaxPool3D",))
@@ -109,34 +106,12 @@ class MaxPooling3D(_MaxPooling):
 
     rank = 3
 
-    def __init__(
-        self,
-        pool_size: Any = (2, 2, 2),
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
-
 
 @builtin("keras.layers", aliases=("keras.layers.AvgPool1D",))
 class AveragePooling1D(_AveragePooling):
     """The mean of each window over ``(batch, steps, features)``; padding does not count."""
 
     rank = 1
-
-    def __init__(
-        self,
-        pool_size: Any,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
 
 
 @builtin("keras.layers", aliases=("keras.layers.AvgPool2D",))
@@ -145,34 +120,12 @@ class AveragePooling2D(_AveragePooling):
 
     rank = 2
 
-    def __init__(
-        self,
-        pool_size: Any,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
-
 
 @builtin("keras.layers", aliases=("keras.layers.AvgPool3D",))
 class AveragePooling3D(_AveragePooling):
     """The mean of each window over three spatial axes; padding does not count."""
 
     rank = 3
-
-    def __init__(
-        self,
-        pool_size: Any,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(pool_size, strides, padding, data_format, name=name, **kwargs)
 
 
 class _GlobalPooling(BuiltinLayer):
@@ -249,6 +202,8 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
         if mask is None:
             return super().call(inputs)
         (steps,) = self._axes()
+        shape = known_shape(inputs)
+        self._fits(mask, (shape[0], shape[steps]), "batch and steps of the inputs")
         kept = ops.cast(ops.expand_dims(mask, 2 if steps == 1 else 1), "bool")
         total = ops.sum(ops.where(kept, inputs, 0), axis=steps, keepdims=self.keepdims)
         return ops.divide(total, ops.sum(ops.cast(kept, inputs.dtype), axis=steps, keepdims=self.keepdims))
@@ -268,6 +223,87 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
 @builtin("keras.layers", aliases=("keras.layers.GlobalAvgPool3D",))
 class GlobalAveragePooling3D(_GlobalAveragePooling):
     """The mean over three spatial axes."""
+
+    rank = 3
+
+
+class _AdaptivePooling(BuiltinLayer):
+    """As many windows as asked for, which cover the spatial axes evenly and overlap where their number does not divide.
+
+    Args:
+        output_size: how many windows along each spatial axis.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+    """
+
+    rank: int
+    op: str
+
+    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._keep(
+            output_size=self._integers("output_size", output_size, self.rank),
+            data_format=standardize_data_format(data_format),
+        )
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def call(self, inputs: Any) -> Any:
+        """Pool the spatial axes, whose sizes must be known."""
+        for size in spatial(known_shape(inputs), self.data_format):
+            self._known(size, "each spatial size", known_shape(inputs))
+        return getattr(ops, self.op)(inputs, output_size=self.output_size, data_format=self.data_format)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Spatial sizes are ``output_size``."""
+        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
+        return with_spatial(input_shape, self.output_size, channels, self.data_format)
+
+
+class _AdaptiveAveragePooling(_AdaptivePooling):
+    op = "adaptive_average_pool"
+
+
+class _AdaptiveMaxPooling(_AdaptivePooling):
+    op = "adaptive_max_pool"
+
+
+@builtin("keras.layers")
+class AdaptiveAveragePooling1D(_AdaptiveAveragePooling):
+    """Means of ``output_size`` windows over the steps."""
+
+    rank = 1
+
+
+@builtin("keras.layers")
+class AdaptiveAveragePooling2D(_AdaptiveAveragePooling):
+    """Means of ``output_size`` windows over rows and columns."""
+
+    rank = 2
+
+
+@builtin("keras.layers")
+class AdaptiveAveragePooling3D(_AdaptiveAveragePooling):
+    """Means of ``output_size`` windows over three spatial axes."""
+
+    rank = 3
+
+
+@builtin("keras.layers")
+class AdaptiveMaxPooling1D(_AdaptiveMaxPooling):
+    """Greatest elements of ``output_size`` windows over the steps."""
+
+    rank = 1
+
+
+@builtin("keras.layers")
+class AdaptiveMaxPooling2D(_AdaptiveMaxPooling):
+    """Greatest elements of ``output_size`` windows over rows and columns."""
+
+    rank = 2
+
+
+@builtin("keras.layers")
+class AdaptiveMaxPooling3D(_AdaptiveMaxPooling):
+    """Greatest elements of ``output_size`` windows over three spatial axes."""
 
     rank = 3
 

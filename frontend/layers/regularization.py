@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...ir.errors import ShapeError
 from .. import ops, random, regularizers
 from ..dtypes import standardize_data_format
-from ..input_spec import InputSpec
+from ..input_spec import InputSpec, known_shape
 from ..registry import builtin
 from ..seed import SeedGenerator
 from .base import BuiltinLayer
@@ -29,6 +30,28 @@ class _Noise(BuiltinLayer):
         self.supports_masking = True
         self.built = True
 
+    def _noise(self, noise_shape: Any) -> tuple[int | None, ...] | None:
+        """The argument ``noise_shape`` once it is checked."""
+        if noise_shape is None:
+            return None
+        dims = tuple(noise_shape) if isinstance(noise_shape, list | tuple) else (0,)
+        if any(d is not None and (not isinstance(d, int) or d <= 0) for d in dims):
+            raise self._wrong("noise_shape", noise_shape, "a tuple of positive integers and None")
+        return dims
+
+    def _fitting_noise(self, noise_shape: Any, inputs: Any) -> Any:
+        """The noise shape. Raises :class:`ShapeError` where it does not broadcast to the inputs."""
+        shape = known_shape(inputs)
+        if noise_shape is not None and (
+            len(noise_shape) != len(shape)
+            or any(None not in (d, size) and d not in (1, size) for d, size in zip(noise_shape, shape, strict=True))
+        ):
+            raise ShapeError(
+                f"{self._who}: noise_shape={noise_shape} does not broadcast to inputs of shape {shape}; it takes 1, "
+                "None or the size for each axis"
+            )
+        return noise_shape
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The same shape."""
         return input_shape
@@ -48,19 +71,12 @@ class Dropout(_Noise):
         super().__init__(seed, active=isinstance(rate, int | float) and rate > 0, **kwargs)
         self._keep(rate=self._fraction("rate", rate), seed=seed, noise_shape=self._noise(noise_shape))
 
-    def _noise(self, noise_shape: Any) -> tuple[int | None, ...] | None:
-        if noise_shape is None:
-            return None
-        dims = tuple(noise_shape) if isinstance(noise_shape, list | tuple) else (0,)
-        if any(d is not None and (not isinstance(d, int) or d <= 0) for d in dims):
-            raise self._wrong("noise_shape", noise_shape, "a tuple of positive integers and None")
-        return dims
-
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Drop some of the inputs in training."""
         if not training or self.rate == 0:
             return inputs
-        return random.dropout(inputs, self.rate, self._noise_shape(inputs), self.seed_generator)
+        noise_shape = self._fitting_noise(self._noise_shape(inputs), inputs)
+        return random.dropout(inputs, self.rate, noise_shape, self.seed_generator)
 
     def _noise_shape(self, inputs: Any) -> Any:
         return self.noise_shape
@@ -180,7 +196,7 @@ class AlphaDropout(_Noise):
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, active=isinstance(rate, int | float) and rate > 0, **kwargs)
-        self._keep(rate=self._fraction("rate", rate), seed=seed, noise_shape=noise_shape)
+        self._keep(rate=self._fraction("rate", rate), seed=seed, noise_shape=self._noise(noise_shape))
         if rate == 1:
             raise self._wrong("rate", rate, "less than 1, for what is kept is divided by a power of 1 - rate")
 
@@ -188,7 +204,7 @@ class AlphaDropout(_Noise):
         """Drop some of the inputs in training."""
         if not training or self.rate == 0:
             return inputs
-        noise = self.noise_shape or [None] * len(inputs.shape)
+        noise = self._fitting_noise(self.noise_shape, inputs) or [None] * len(inputs.shape)
         shape = [size if wanted is None else wanted for size, wanted in zip(inputs.shape, noise, strict=True)]
         kept = ops.greater_equal(random.uniform(shape, seed=self.seed_generator), self.rate)
         scale = ((1 - self.rate) * (1 + self.rate * _SELU_SATURATION**2)) ** -0.5

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...ir.errors import ArgumentError, ShapeError
+from ...ir.errors import ShapeError
+from ...ir.ops.composites.resize import METHODS
 from .. import ops
 from ..dtypes import standardize_data_format
 from ..input_spec import InputSpec, known_shape
@@ -283,7 +284,14 @@ class UpSampling1D(_UpSampling):
 
 @builtin("keras.layers")
 class UpSampling2D(_UpSampling):
-    """Rows and columns of images repeated ``size`` times. Interpolations other than ``"nearest"`` are not supported."""
+    """Images ``size`` times as high and wide.
+
+    Args:
+        size: the factors of rows and columns.
+        data_format: ``"channels_last"`` or ``"channels_first"``.
+        interpolation: ``"nearest"`` repeats rows and columns; ``"bilinear"``, ``"bicubic"``, ``"lanczos3"`` and
+            ``"lanczos5"`` weigh those near by, as ``ops.image.resize`` does.
+    """
 
     rank = 2
 
@@ -291,14 +299,19 @@ class UpSampling2D(_UpSampling):
         self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if interpolation.lower() != "nearest":
-            raise ArgumentError(f"{self._who}: interpolation={interpolation!r} is not supported, only 'nearest' is")
         self._keep(
             size=self._integers("size", size, 2),
             data_format=standardize_data_format(data_format),
-            interpolation="nearest",
+            interpolation=self._one_of("interpolation", interpolation, METHODS),
         )
         self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs: Any) -> Any:
+        """``(batch, rows, columns, channels)`` to ``(batch, size[0] * rows, size[1] * columns, channels)``."""
+        if self.interpolation == "nearest":
+            return super().call(inputs)
+        sizes = [d * times for d, times in zip(spatial(inputs.shape, self.data_format), self.size, strict=True)]
+        return ops.image.resize(inputs, sizes, interpolation=self.interpolation, data_format=self.data_format)
 
 
 @builtin("keras.layers")

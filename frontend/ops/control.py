@@ -216,7 +216,7 @@ def _settled(carry: _Carry, trace_step: Callable[[Sequence[Variable]], Region]) 
             carry.tensors[change.index] = cast(carry.tensors[change.index], change.dtype)
             carry.numbers[change.index] = False
             continue
-        more = [v for v in region.written if v not in variables]
+        more = [v for v in region.written if not any(v is known for known in variables)]
         if not more:
             return region, variables
         variables += more

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from ...ir.dims import DimLike
+from ...ir.dims import DimLike, ge
 from ...ir.errors import ArgumentError, DTypeError, ShapeError
+from ...ir.ops.composites.resize import METHODS
 from ..convert import as_tensor, at_least, cast, emit
 from ..dispatch import public_op
 from ..dtypes import standardize_data_format
@@ -17,7 +18,6 @@ from ..tensor import Tensor
 from ..trace import require_trace
 from . import building as b
 from .convolution import conv
-from .indexing import gather_along
 from .product import contract
 
 
@@ -30,49 +30,7 @@ def _images(images: Any, data_format: Any, op: str) -> tuple[Tensor, int, int]:
     return x, x.ndim - 3 if last else x.ndim - 2, x.ndim - 1 if last else x.ndim - 3
 
 
-# Resizing: along each axis every output is a weighted sum of inputs.
-
-
-def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys's cubic with a = -1/2."""
-    near, far = ((1.5 * x - 2.5) * x) * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x >= 2, 0, np.where(x >= 1, far, near))
-
-
-def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda x: np.where(x > radius, 0, np.sinc(x) * np.sinc(x / radius))
-
-
-_KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "bilinear": lambda x: np.maximum(0, 1 - x),
-    "bicubic": _cubic,
-    "lanczos3": _lanczos(3),
-    "lanczos5": _lanczos(5),
-}
-
-
-def resize_weights(size: int, target: int, interpolation: str, antialias: bool) -> np.ndarray:
-    """The matrix [size, target] whose columns weigh the inputs of each output; they sum to 1."""
-    step = size / target
-    centres = (np.arange(target) + 0.5) * step - 0.5
-    distance = np.abs(centres[None, :] - np.arange(size)[:, None]) / (max(step, 1.0) if antialias else 1.0)
-    weights = _KERNELS[interpolation](distance)
-    return weights / weights.sum(0)
-
-
-def _resized(x: Tensor, axis: int, target: int, interpolation: str, antialias: bool) -> Tensor:
-    size = b.shape_of(x)[axis]
-    if size == target:
-        return x
-    known = b.static_dim(size, "resize", "the size of the images")
-    if interpolation == "nearest":
-        places = np.floor(
-            (np.arange(target, dtype=np.float32) + np.float32(0.5)) * np.float32(known) / np.float32(target)
-        )
-        return gather_along(x, require_trace().constant(places.astype(np.int32)), axis)
-    weights = resize_weights(known, target, interpolation, antialias).astype(x.value.type.dtype)
-    product = contract(x, require_trace().constant(weights), (axis,), (0,), what="resize")
-    return b.move_axis(product, x.ndim - 1, axis)
+# Resizing.
 
 
 @public_op(weak=False)
@@ -90,31 +48,35 @@ def resize(
     """Images of another ``size`` (height, width).
 
     Args:
+        size: integers, or symbolic dimensions made from ``images.shape``.
         interpolation: ``"nearest"``, ``"bilinear"``, ``"bicubic"``, ``"lanczos3"`` or ``"lanczos5"``.
         antialias: widen the kernel where the images become smaller.
         crop_to_aspect_ratio, pad_to_aspect_ratio: first cut, or fill up with ``fill_value``, what has another ratio.
     """
     x, axis, _ = _images(images, data_format, "resize")
-    if interpolation != "nearest" and interpolation not in _KERNELS:
+    if interpolation not in METHODS:
         raise ArgumentError(
-            f"resize: expected interpolation 'nearest', {', '.join(map(repr, _KERNELS))}; received {interpolation!r}"
+            f"resize: expected interpolation {', '.join(map(repr, METHODS))}; received {interpolation!r}"
         )
     if fill_mode != "constant":
         raise ArgumentError(f"resize: expected fill_mode 'constant', received {fill_mode!r}")
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ArgumentError("resize: only one of crop_to_aspect_ratio and pad_to_aspect_ratio may be True")
-    target = b.int_args(size, "resize", "size")
-    if len(target) != 2 or min(target) < 1:
+    target = b.dims_arg(size, "resize", "size")
+    if len(target) != 2 or any(ge(d, 1) is False for d in target):
         raise ArgumentError(f"resize: expected size as (height, width), received {size!r}")
     if crop_to_aspect_ratio:
-        x = _cropped_to_ratio(x, axis, target)
+        x = _cropped_to_ratio(x, axis, _ratio(target))
     if pad_to_aspect_ratio:
-        x = _padded_to_ratio(x, axis, target, fill_value)
-    dtype = x.dtype
+        x = _padded_to_ratio(x, axis, _ratio(target), fill_value)
     inner = x if b.is_float(x) or interpolation == "nearest" else cast(x, "float32")
-    for i, wanted in enumerate(target):
-        inner = _resized(inner, axis + i, wanted, interpolation, antialias)
-    return _like_input(inner, dtype)
+    shape = [target[i - axis] if axis <= i < axis + 2 else d for i, d in enumerate(b.shape_of(x))]
+    return _like_input(emit("resize", inner, shape=shape, method=interpolation, antialias=antialias), x.dtype)
+
+
+def _ratio(target: Sequence[DimLike]) -> tuple[int, int]:
+    height, width = (b.static_dim(d, "resize", "a size whose aspect ratio counts") for d in target)
+    return height, width
 
 
 def _like_input(x: Tensor, dtype: str) -> Tensor:

@@ -1,7 +1,4 @@
-"""Built-in layers against Keras on JAX: outputs, weights, configs, shapes; then what is our own: graphs and errors.
-
-A layer is a row of CASES.
-"""
+"""Built-in layers beyond the parity table: the ops they emit, training, noise, masks through models, input specs."""
 
 import json
 
@@ -14,156 +11,14 @@ import pytest
 import lamina
 import lamina.frontend.layers as layers
 from lamina.frontend.input_spec import InputSpec, assert_input_compatibility
-from lamina.frontend.saving import deserialize_keras_object, serialize_keras_object
 from lamina.frontend.tracing import trace_flat
 from lamina.frontend.variable import Variable
 from lamina.ir import TensorType, evaluate
-from lamina.ir.dims import symbol
-from lamina.ir.errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
+from lamina.ir.errors import ArgumentError, DTypeError, ShapeError
 
 IMAGE, VOLUME, SEQUENCE = (2, 7, 6, 4), (2, 5, 6, 4, 3), (2, 9, 4)
 FIRST = {"data_format": "channels_first"}
-REGULAR = {"kernel_regularizer": "l2", "bias_constraint": "non_neg", "kernel_initializer": "he_normal"}
-
-CASES = [
-    ("Dense", {"units": 5}, (3, 4)),
-    ("Dense", {"units": 5, "activation": "relu", "use_bias": False}, (2, 3, 4)),
-    ("Dense", {"units": 2, "activation": "softmax", "activity_regularizer": "l1", **REGULAR}, (3, 4)),
-    ("Identity", {}, (3, 4)),
-    ("Masking", {"mask_value": 0.5}, SEQUENCE),
-    ("Activation", {"activation": "gelu"}, (3, 4)),
-    ("Activation", {"activation": "linear"}, (3, 4)),
-    ("ReLU", {}, (3, 4)),
-    ("ReLU", {"max_value": 6.0}, (3, 40)),
-    ("ReLU", {"max_value": 1.0, "negative_slope": 0.2, "threshold": 0.3}, (3, 40)),
-    ("ReLU", {"negative_slope": 0.2, "max_value": 1.0}, (3, 40)),
-    ("LeakyReLU", {}, (3, 4)),
-    ("LeakyReLU", {"negative_slope": 0.1}, (3, 4)),
-    ("ELU", {}, (3, 4)),
-    ("ELU", {"alpha": 0.5}, (3, 4)),
-    ("PReLU", {"alpha_initializer": "ones"}, (3, 4, 5)),
-    ("PReLU", {"alpha_initializer": "glorot_uniform", "shared_axes": [1]}, (3, 4, 5)),
-    ("Softmax", {}, (3, 4)),
-    ("Softmax", {"axis": 1}, (3, 4, 5)),
-    ("Softmax", {"axis": [1, 2]}, (3, 4, 5)),
-    ("Flatten", {}, IMAGE),
-    ("Flatten", FIRST, IMAGE),
-    ("Flatten", {}, (3,)),
-    ("Reshape", {"target_shape": (6, 4)}, (3, 4, 6)),
-    ("Reshape", {"target_shape": (2, -1)}, (3, 4, 6)),
-    ("Permute", {"dims": (2, 1, 3)}, IMAGE),
-    ("RepeatVector", {"n": 3}, (2, 5)),
-    ("ZeroPadding1D", {"padding": (1, 2)}, SEQUENCE),
-    ("ZeroPadding1D", {"padding": 2, **FIRST}, SEQUENCE),
-    ("ZeroPadding2D", {}, IMAGE),
-    ("ZeroPadding2D", {"padding": ((1, 0), (2, 3)), **FIRST}, IMAGE),
-    ("ZeroPadding2D", {"padding": (1, 2)}, IMAGE),
-    ("ZeroPadding3D", {"padding": ((1, 0), (2, 3), (0, 1))}, VOLUME),
-    ("Cropping1D", {"cropping": (1, 2)}, SEQUENCE),
-    ("Cropping1D", {"cropping": (1, 0)}, SEQUENCE),
-    ("Cropping2D", {"cropping": ((1, 0), (2, 1))}, IMAGE),
-    ("Cropping2D", {"cropping": 1, **FIRST}, IMAGE),
-    ("Cropping3D", {}, VOLUME),
-    ("UpSampling1D", {"size": 3}, SEQUENCE),
-    ("UpSampling2D", {"size": (2, 3)}, IMAGE),
-    ("UpSampling2D", {"size": 2, **FIRST}, IMAGE),
-    ("UpSampling3D", {}, VOLUME),
-    ("Dropout", {"rate": 0.3, "seed": 1}, (3, 4)),
-    ("Dropout", {"rate": 0.3, "noise_shape": (None, 1)}, (3, 4)),
-    ("SpatialDropout1D", {"rate": 0.3}, SEQUENCE),
-    ("SpatialDropout2D", {"rate": 0.3, "seed": 2}, IMAGE),
-    ("SpatialDropout3D", {"rate": 0.3, **FIRST}, VOLUME),
-    ("GaussianNoise", {"stddev": 0.3}, (3, 4)),
-    ("GaussianDropout", {"rate": 0.3}, (3, 4)),
-    ("AlphaDropout", {"rate": 0.3}, (3, 4)),
-    ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (3, 4)),
-    ("BatchNormalization", {}, IMAGE),
-    ("BatchNormalization", {"axis": 1, "epsilon": 1e-2, "momentum": 0.9}, IMAGE),
-    ("BatchNormalization", {"scale": False, "gamma_regularizer": "l1"}, (5, 4)),
-    ("BatchNormalization", {"center": False, "scale": False}, (5, 4)),
-    ("BatchNormalization", {"renorm": True, "renorm_clipping": {"rmax": 3.0}}, (5, 4)),
-    ("LayerNormalization", {}, SEQUENCE),
-    ("LayerNormalization", {"axis": [1, 2], "epsilon": 1e-5}, SEQUENCE),
-    ("LayerNormalization", {"axis": 1, "scale": False}, SEQUENCE),
-    ("LayerNormalization", {"axis": -2, "center": False}, SEQUENCE),
-    ("RMSNormalization", {}, SEQUENCE),
-    ("RMSNormalization", {"axis": [1, 2]}, SEQUENCE),
-    ("UnitNormalization", {}, SEQUENCE),
-    ("UnitNormalization", {"axis": [1, 2]}, SEQUENCE),
-    ("GroupNormalization", {"groups": 2}, IMAGE),
-    ("GroupNormalization", {"groups": -1, "axis": 1, "center": False}, IMAGE),
-    ("Conv1D", {"filters": 5, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, SEQUENCE),
-    ("Conv1D", {"filters": 6, "kernel_size": 3, "groups": 2, "strides": 2, "padding": "same"}, SEQUENCE),
-    ("Conv1D", {"filters": 6, "kernel_size": 3, "padding": "causal", **FIRST}, SEQUENCE),
-    ("Conv2D", {"filters": 5, "kernel_size": 3, "activation": "relu"}, IMAGE),
-    ("Conv2D", {"filters": 5, "kernel_size": (3, 2), "strides": (2, 1), "padding": "same", **REGULAR}, IMAGE),
-    ("Conv2D", {"filters": 6, "kernel_size": 3, "dilation_rate": 2, "groups": 2, "use_bias": False}, IMAGE),
-    ("Conv2D", {"filters": 4, "kernel_size": 3, **FIRST}, IMAGE),
-    ("Conv3D", {"filters": 5, "kernel_size": (2, 3, 1), "padding": "same"}, VOLUME),
-    ("DepthwiseConv1D", {"kernel_size": 3, "depth_multiplier": 2}, SEQUENCE),
-    ("DepthwiseConv2D", {"kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}, IMAGE),
-    ("DepthwiseConv2D", {"kernel_size": 3, "depth_multiplier": 2, **FIRST}, IMAGE),
-    ("SeparableConv1D", {"filters": 5, "kernel_size": 3, "depth_multiplier": 2}, SEQUENCE),
-    ("SeparableConv2D", {"filters": 5, "kernel_size": 3, "padding": "same", "dilation_rate": 2}, IMAGE),
-    ("Conv1DTranspose", {"filters": 5, "kernel_size": 3, "strides": 2}, SEQUENCE),
-    ("Conv2DTranspose", {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}, IMAGE),
-    ("Conv2DTranspose", {"filters": 5, "kernel_size": 2, "strides": 3, "output_padding": 1, **FIRST}, IMAGE),
-    ("Conv3DTranspose", {"filters": 2, "kernel_size": 2, "dilation_rate": 2}, VOLUME),
-    ("MaxPooling1D", {}, SEQUENCE),
-    ("MaxPooling1D", {"pool_size": 3, "strides": 2, "padding": "same", **FIRST}, SEQUENCE),
-    ("MaxPooling2D", {}, IMAGE),
-    ("MaxPooling2D", {"pool_size": (3, 2), "strides": 2, "padding": "same"}, IMAGE),
-    ("MaxPooling3D", {}, VOLUME),
-    ("AveragePooling1D", {"pool_size": 2}, SEQUENCE),
-    ("AveragePooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE),
-    ("AveragePooling2D", {"pool_size": 2, **FIRST}, IMAGE),
-    ("AveragePooling3D", {"pool_size": (2, 1, 2)}, VOLUME),
-    ("GlobalMaxPooling1D", {}, SEQUENCE),
-    ("GlobalMaxPooling2D", {"keepdims": True}, IMAGE),
-    ("GlobalMaxPooling3D", FIRST, VOLUME),
-    ("GlobalAveragePooling1D", {"keepdims": True}, SEQUENCE),
-    ("GlobalAveragePooling2D", {}, IMAGE),
-    ("GlobalAveragePooling2D", {"keepdims": True, **FIRST}, IMAGE),
-    ("GlobalAveragePooling3D", {}, VOLUME),
-    ("Add", {}, [(3, 4), (3, 4), (3, 1)]),
-    ("Add", {}, [(3, 4, 5), (3, 5)]),
-    ("Subtract", {}, [(3, 4), (3, 4)]),
-    ("Multiply", {}, [(3, 4), (3, 4)]),
-    ("Average", {}, [(3, 4), (3, 4), (3, 4)]),
-    ("Maximum", {}, [(3, 4), (3, 4)]),
-    ("Minimum", {}, [(3, 4), (3, 4)]),
-    ("Concatenate", {}, [(3, 4), (3, 2)]),
-    ("Concatenate", {"axis": 1}, [(3, 4, 2), (3, 1, 2), (3, 2, 2)]),
-    ("Dot", {"axes": 1}, [(3, 4), (3, 4)]),
-    ("Dot", {"axes": (2, 1), "normalize": True}, [(3, 2, 4), (3, 4, 5)]),
-    ("Dot", {"axes": -1}, [(3, 2, 4), (3, 5, 4)]),
-    ("Dot", {"axes": (1, 2)}, [(3, 4), (3, 5, 4)]),
-]
-MIXED = [
-    (policy, case)
-    for policy in ("float16", "mixed_bfloat16")
-    for case in CASES
-    if case[0]
-    in (
-        "Dense",
-        "BatchNormalization",
-        "LayerNormalization",
-        "Conv2D",
-        "MaxPooling2D",
-        "AveragePooling2D",
-        "Add",
-        "GlobalAveragePooling2D",
-        "Activation",
-        "RMSNormalization",
-    )
-    and "renorm" not in case[1]
-    and case[1].get("padding") != "same"
-]
 UNIT = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-
-
-def name_of(case):
-    return f"{case[0]}-{'-'.join(f'{k}={v}' for k, v in case[1].items())}"
 
 
 def both(name, config):
@@ -178,85 +33,9 @@ def inputs_for(shapes, seed=0):
     return rng.normal(size=shapes).astype("float32")
 
 
-def random_weights(layer, seed=1):
-    """Positive, so that variances may be among them."""
-    rng = np.random.default_rng(seed)
-    return [rng.uniform(0.2, 1.5, w.shape).astype(w.dtype) for w in layer.get_weights()]
-
-
-def call(layer, x):
-    """Outputs as float64, and their type's name."""
-    y = layer(x)
-    return np.asarray(y).astype("float64"), y.dtype.name
-
-
-def evaluate_symbolic(layer, x):
-    """What the layer's graph for any batch size gives, by NumPy."""
-    xs = x if isinstance(x, list) else [x]
-    types = [TensorType("float32", (symbol("N"), *a.shape[1:])) for a in xs]
-    module, _ = trace_flat(lambda ts: layer(ts if isinstance(x, list) else ts[0]), types)
-    (output,), updates = evaluate(module, *xs, parameters={p.name: p.key.numpy() for p in module.main.parameters})
-    assert not updates
-    return output
-
-
 def plain(config):
     """A config as JSON gives it back."""
     return json.loads(json.dumps(config))
-
-
-@pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_layer_is_keras(case):
-    name, config, shapes = case
-    ours, theirs = both(name, {"name": "it", **config})
-    x = inputs_for(shapes)
-    theirs.build(shapes)
-    ours.build(shapes)
-    assert [tuple(w.shape) for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
-    assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
-    assert [w.trainable for w in ours.weights] == [w.trainable for w in theirs.weights]
-    values = random_weights(theirs)
-    theirs.set_weights(values)
-    ours.set_weights(values)
-    (got, dtype), (wanted, wanted_dtype) = call(ours, x), call(theirs, x)
-    assert (got.shape, dtype) == (wanted.shape, wanted_dtype)
-    # Both run XLA on the same formulas; fused differently, so sums of a few dozen terms are rounded differently.
-    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * np.max(np.abs(wanted)))
-    # One graph with an open batch, evaluated in NumPy, has that meaning too.
-    meaning = evaluate_symbolic(ours, x)
-    np.testing.assert_allclose(meaning, wanted, rtol=1e-5, atol=1e-5 * np.max(np.abs(wanted)))
-    open_shapes = [(None, *s[1:]) for s in shapes] if isinstance(shapes, list) else (None, *shapes[1:])
-    for shape in (shapes, open_shapes):
-        assert tuple(ours.compute_output_shape(shape)) == tuple(theirs.compute_output_shape(shape))
-
-
-@pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_config_is_keras_and_makes_an_equal_layer(case):
-    name, config, _ = case
-    ours, theirs = both(name, {"name": "it", **config})
-    saved = plain(serialize_keras_object(ours))
-    assert saved == plain(keras.saving.serialize_keras_object(theirs))
-    again = deserialize_keras_object(saved)
-    assert type(again) is type(ours)
-    assert plain(serialize_keras_object(again)) == saved
-
-
-@pytest.mark.parametrize("policy, case", MIXED, ids=lambda v: v if isinstance(v, str) else name_of(v))
-def test_narrow_types_are_keras(policy, case):
-    name, config, shapes = case
-    ours, theirs = both(name, {"name": "it", "dtype": policy, **config})
-    x = inputs_for(shapes)
-    theirs.build(shapes)
-    ours.build(shapes)
-    assert [w.dtype for w in ours.weights] == [w.dtype for w in theirs.weights]
-    values = random_weights(theirs)
-    theirs.set_weights(values)
-    ours.set_weights(values)
-    (got, dtype), (wanted, wanted_dtype) = call(ours, x), call(theirs, x)
-    assert dtype == wanted_dtype == policy.removeprefix("mixed_")
-    # XLA may keep or drop an intermediate rounding when it fuses: a few units in the last place.
-    scale = np.max(np.abs(wanted))
-    assert np.max(np.abs(got - wanted)) <= 8 * UNIT[dtype] * scale
 
 
 def ops_of(layer, *shapes, **kwargs):
@@ -467,105 +246,6 @@ def test_functional_forms_are_the_layers():
 def test_softmax_with_a_mask_is_keras():
     x, mask = inputs_for((2, 5)), np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1]], bool)
     np.testing.assert_allclose(layers.Softmax()(x, mask=mask), keras.layers.Softmax()(x, mask=mask), rtol=1e-6)
-
-
-# Errors
-
-WRONG_ARGUMENTS = [
-    ("Dense", {"units": -1}, "units=-1"),
-    ("Dense", {"units": 3, "activation": "rellu"}, "'relu'"),
-    ("Dense", {"units": 3, "kernel_initializer": "glorot"}, "kernel_initializer"),
-    ("Dense", {"units": 3, "unknown": 1}, "unknown"),
-    ("Conv2D", {"filters": 3, "kernel_size": 3, "padding": "causal"}, "padding='causal'"),
-    ("Conv2D", {"filters": -3, "kernel_size": 3}, "filters=-3"),
-    ("Conv2D", {"filters": 3, "kernel_size": 3, "strides": -1}, "strides=-1"),
-    ("Conv2D", {"filters": 3, "kernel_size": (3, 3, 3)}, r"kernel_size=\(3, 3, 3\)"),
-    ("Conv2D", {"filters": 3, "kernel_size": 3, "groups": 2}, "multiple of groups=2"),
-    ("Conv2D", {"filters": 3, "kernel_size": 3, "strides": 2, "dilation_rate": 2}, "dilation_rate"),
-    ("Conv2D", {"filters": 3, "kernel_size": 3, "data_format": "last"}, "data_format"),
-    ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "output_padding": 1}, "output_padding"),
-    ("MaxPooling2D", {"pool_size": 0}, "pool_size=0"),
-    ("MaxPooling2D", {"padding": "full"}, "padding='full'"),
-    ("Dropout", {"rate": 1.5}, "rate=1.5"),
-    ("Dropout", {"rate": 0.5, "noise_shape": (0, 1)}, "noise_shape"),
-    ("GaussianDropout", {"rate": 1}, "rate=1"),
-    ("BatchNormalization", {"axis": "last"}, "axis='last'"),
-    ("BatchNormalization", {"synchronized": True}, "synchronized"),
-    ("BatchNormalization", {"renorm": True, "renorm_clipping": {"rmax": 1, "rmin": 2}}, "renorm_clipping"),
-    ("GroupNormalization", {"groups": 0}, "groups=0"),
-    ("Reshape", {"target_shape": (-1, -1)}, "target_shape"),
-    ("Permute", {"dims": (0, 1)}, "dims"),
-    ("RepeatVector", {"n": 0}, "n=0"),
-    ("ZeroPadding2D", {"padding": (1, 2, 3)}, "padding"),
-    ("Cropping1D", {"cropping": (-1, 0)}, "cropping"),
-    ("UpSampling2D", {"interpolation": "bilinear"}, "interpolation='bilinear'"),
-    ("ReLU", {"negative_slope": -1}, "negative_slope"),
-    ("LeakyReLU", {"negative_slope": None}, "negative_slope"),
-    ("Dot", {"axes": "x"}, "axes='x'"),
-    ("Embedding", {"input_dim": 0, "output_dim": 2}, "input_dim=0"),
-]
-
-
-@pytest.mark.parametrize("name, config, message", WRONG_ARGUMENTS, ids=lambda v: str(v))
-def test_wrong_arguments_are_named(name, config, message):
-    with pytest.raises(ArgumentError, match=message) as error:
-        getattr(layers, name)(name="my_layer", **config)
-    assert name in str(error.value) or "data_format" in str(error.value)
-
-
-WRONG_INPUTS = [
-    ("Dense", {"units": 3}, (4,), "rank 2 at least"),
-    ("Conv2D", {"filters": 3, "kernel_size": 3}, (2, 4, 4), "rank 4"),
-    ("Conv2D", {"filters": 3, "kernel_size": 9}, IMAGE, "does not fit"),
-    ("MaxPooling2D", {"pool_size": 9}, IMAGE, "pool_size|window|fit"),
-    ("BatchNormalization", {"axis": 3}, (2, 3), "axis 3"),
-    ("LayerNormalization", {"axis": -4}, (2, 3), "axis -4"),
-    ("Reshape", {"target_shape": (5,)}, (2, 3), r"target_shape=\(5,\)"),
-    ("Permute", {"dims": (2, 1)}, (2, 3), "rank 3"),
-    ("Cropping1D", {"cropping": 5}, SEQUENCE, "leaves nothing"),
-    ("Add", {}, [(2, 3), (3, 3)], "batch sizes"),
-    ("Add", {}, [(2, 3), (2, 4)], "do not broadcast"),
-    ("Concatenate", {}, [(2, 3, 1), (2, 4, 1)], "except along axis -1"),
-    ("Dot", {"axes": 1}, [(2, 3), (2, 4)], "must have one size"),
-    ("Dot", {"axes": 0}, [(2, 3), (2, 3)], "axis 0"),
-]
-
-
-@pytest.mark.parametrize("name, config, shapes, message", WRONG_INPUTS, ids=lambda v: str(v))
-def test_wrong_inputs_name_the_layer(name, config, shapes, message):
-    layer = getattr(layers, name)(name="my_layer", **config)
-    with pytest.raises(ShapeError, match=message) as error:
-        layer(inputs_for(shapes))
-    assert "my_layer" in str(error.value)
-
-
-def test_groups_must_divide_the_channels():
-    with pytest.raises(ArgumentError, match=r"my_layer.*groups=3.*4 channels"):
-        layers.Conv2D(3, 3, groups=3, name="my_layer")(inputs_for(IMAGE))
-    with pytest.raises(ArgumentError, match=r"my_layer.*groups=3"):
-        layers.GroupNormalization(3, name="my_layer")(inputs_for(IMAGE))
-
-
-def test_weights_need_known_sizes():
-    with pytest.raises(ShapeError, match=r"my_layer.*last axis.*\(None, None\)"):
-        layers.Dense(3, name="my_layer").build((None, None))
-
-
-def test_a_built_layer_keeps_its_sizes():
-    layer = layers.Dense(3, name="my_layer")
-    layer(inputs_for((2, 4)))
-    with pytest.raises(ShapeError, match=r"my_layer.*size 4 along axis -1.*\(2, 5\)"):
-        layer(inputs_for((2, 5)))
-
-
-def test_merge_layers_take_lists():
-    with pytest.raises(ArgumentError, match=r"my_layer.*a list of tensors"):
-        layers.Add(name="my_layer")(inputs_for((2, 3)))
-
-
-def test_what_is_not_supported_says_so():
-    with pytest.raises(UnsupportedError, match="lora_rank=2"):
-        layers.Dense(3, lora_rank=2)
 
 
 # InputSpec

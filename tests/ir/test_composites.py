@@ -542,6 +542,8 @@ def test_attention_equals_keras_with_another_value_depth_and_low_rank_mask():
     assert_close(run("attention", query, key, value, mask, mask=True), jnp.einsum("bnts,bsnh->btnh", weights, value))
 
 
+LSTM = ["f32[3,16]", "f32[4,16]", "f32[16]"]
+GRU = ["f32[3,12]", "f32[4,12]", "f32[2,12]"]
 REFUSED = [
     ("relu", ["i1[3]"], {}, DTypeError, "convert it first"),
     ("silu", ["i32[3]"], {}, DTypeError, "received operand i32[3]"),
@@ -590,6 +592,27 @@ REFUSED = [
         "[2,4,3,5]",
     ),
     ("attention", ["f32[2,3,4,N]", "f32[2,5,4,N]", "f32[2,5,4,8]"], {}, ShapeError, "give scale"),
+    ("lstm_step", ["f32[2,3]"] * 5, {}, ArgumentError, "(x, h, c, kernel, recurrent_kernel, bias)"),
+    ("lstm_step", ["f32[2,3]", "f32[2,4]", "f32[3,4]", *LSTM], {}, ShapeError, "expected c of shape [2,4]"),
+    (
+        "lstm_step",
+        ["f32[N,3]", "f32[N,4]", "f32[N,4]", "f32[3,12]", *LSTM[1:]],
+        {},
+        ShapeError,
+        "kernel of shape [3,16]",
+    ),
+    ("lstm_step", ["f32[2,3]", "f16[2,4]", "f32[2,4]", *LSTM], {}, DTypeError, "f16[2,4]"),
+    ("lstm_step", ["i32[2,3]"] * 6, {}, DTypeError, "type that is float"),
+    ("gru_step", ["f32[2,3]", "f32[4]", *GRU], {}, ShapeError, "h of shape [batch, size]"),
+    (
+        "gru_step",
+        ["f32[2,3]", "f32[2,4]", "f32[3,12]", "f32[5,12]", GRU[2]],
+        {},
+        ShapeError,
+        "recurrent_kernel of shape [4",
+    ),
+    ("gru_step", ["f32[2,3]", "f32[2,4]", *GRU[:2], "f32[12]"], {}, ShapeError, "expected bias of shape [2,12]"),
+    ("gru_step", ["f32[2,3]", "f32[2,4]", *GRU], {"bias": False}, ArgumentError, "takes 4 operands"),
 ]
 
 

@@ -11,5 +11,7 @@ for _topic in (
     "indexing",
     "regularization",
     "attention",
+    "resize",
+    "recurrent",
 ):
     _importlib.import_module(f".{_topic}", __name__)

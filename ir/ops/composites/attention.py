@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import ml_dtypes
+import numpy as np
 
 from ...builder import Builder
 from ...dims import DimLike, same
@@ -88,12 +89,11 @@ def _heads_per_group(c: Call, heads: DimLike, groups: DimLike) -> int:
     },
 )
 def _attention(b: Builder, c: Call, query: Value, key: Value, value: Value, *rest: Value) -> Value:
-    batch, time, heads, depth = query.shape
-    source, groups = key.shape[1:3]
-    shared = _heads_per_group(c, heads, groups)
     given = dict(zip(_operand_names(c)[3:], rest, strict=True))
-    logits = _scores(b, query, key, groups, shared)
-    logits = b.multiply(logits, b.full_like(logits, _scale(c, depth)))
+    # Heads go next to the batch, once for each operand, and keys become columns: plain matrix products are fastest.
+    query, value = (b.transpose(x, permutation=(0, 2, 1, 3)) for x in (query, value))
+    key = b.transpose(key, permutation=(0, 2, 3, 1))
+    logits = _scores(b, query, key, _scale(c, query.shape[3]))
     if "bias" in given:
         logits = b.add(logits, b.broadcast_to(b.astype(given["bias"], logits.dtype), logits.shape))
     masks = [b.broadcast_to(given["mask"], logits.shape)] if "mask" in given else []
@@ -104,29 +104,41 @@ def _attention(b: Builder, c: Call, query: Value, key: Value, value: Value, *res
         # Finite, so that a row where nothing may be attended to gives the plain mean and no NaN.
         never = -0.7 * float(ml_dtypes.finfo(F32).max)
         logits = b.select(allowed, logits, b.full_like(logits, never))
-    weights = b.astype(b.softmax(logits, axis=3), value.dtype)
-    if shared == 1:
-        mixed = b.dot_general(weights, value, lhs_batch=(0, 1), rhs_batch=(0, 2), lhs_contract=(3,), rhs_contract=(1,))
-        return b.transpose(mixed, permutation=(0, 2, 1, 3))
-    grouped = b.reshape(weights, shape=(batch, groups, shared, time, source))
-    mixed = b.dot_general(grouped, value, lhs_batch=(0, 1), rhs_batch=(0, 2), lhs_contract=(4,), rhs_contract=(1,))
-    mixed = b.transpose(mixed, permutation=(0, 3, 1, 2, 4))
-    return b.reshape(mixed, shape=(batch, time, heads, value.shape[3]))
+    return b.transpose(_weighted_mean(b, logits, value), permutation=(0, 2, 1, 3))
 
 
-def _scores(b: Builder, query: Value, key: Value, groups: DimLike, shared: int) -> Value:
-    """``query key^T`` of shape [batch, heads, time, source], in f32 for narrow floats."""
-    batch, time, heads, depth = query.shape
-    dtype = wide(query.dtype)
-    if shared == 1:
-        return b.dot_general(
-            query, key, lhs_batch=(0, 2), rhs_batch=(0, 2), lhs_contract=(3,), rhs_contract=(3,), dtype=dtype
-        )
-    grouped = b.reshape(query, shape=(batch, time, groups, shared, depth))
-    scores = b.dot_general(
-        grouped, key, lhs_batch=(0, 2), rhs_batch=(0, 2), lhs_contract=(4,), rhs_contract=(3,), dtype=dtype
-    )
-    return b.reshape(b.transpose(scores, permutation=(0, 1, 3, 2, 4)), shape=(batch, heads, time, key.shape[1]))
+def _weighted_mean(b: Builder, logits: Value, value: Value) -> Value:
+    """``softmax(logits) value``, divided by the sums of weights at the end: there are fewer results than weights."""
+    top = b.stop_gradient(b.reduce_max(logits, axes=(3,)))  # it cancels
+    weights = b.exponential(b.subtract(logits, b.expand(top, logits.shape, (3,))))
+    (batch, heads, time, _), (_, groups, _, depth) = logits.shape, value.shape
+    mixed = _matmul(b, _grouped(b, b.astype(weights, value.dtype), groups), value, weights.dtype)
+    mixed = _shaped(b, mixed, (batch, heads, time, depth))
+    total = b.expand(b.reduce_sum(weights, axes=(3,)), mixed.shape, (3,))
+    return b.astype(b.divide(mixed, total), value.dtype)
+
+
+def _scores(b: Builder, query: Value, key: Value, scale: float) -> Value:
+    """``query key^T * scale`` of shape [batch, heads, time, source], in f32 for narrow floats."""
+    batch, heads, time, _ = query.shape
+    scores = _matmul(b, _grouped(b, query, key.shape[1]), key, wide(query.dtype))
+    scores = _shaped(b, scores, (batch, heads, time, key.shape[3]))
+    return b.multiply(scores, b.full_like(scores, scale))
+
+
+def _grouped(b: Builder, x: Value, groups: DimLike) -> Value:
+    """[batch, heads, time, n] as [batch, groups, rows, n]: the heads that share a key are rows of one matrix."""
+    batch, heads, time, last = x.shape
+    return x if heads == groups else b.reshape(x, shape=(batch, groups, heads // groups * time, last))
+
+
+def _shaped(b: Builder, x: Value, shape: tuple[DimLike, ...]) -> Value:
+    return x if x.shape == shape else b.reshape(x, shape=shape)
+
+
+def _matmul(b: Builder, x: Value, y: Value, dtype: np.dtype | None = None) -> Value:
+    """Products of matrices [batch, groups, rows, n] and [batch, groups, n, columns]."""
+    return b.dot_general(x, y, lhs_batch=(0, 1), rhs_batch=(0, 1), lhs_contract=(3,), rhs_contract=(2,), dtype=dtype)
 
 
 def _not_later(b: Builder, shape: tuple[DimLike, ...]) -> Value:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from . import convolution, recurrent, reduction, resize, sorting
+from . import arithmetic, convolution, recurrent, reduction, resize, sorting
 
-RULES = (*convolution.RULES, *resize.RULES, *reduction.RULES, *sorting.RULES, *recurrent.RULES)
+RULES = (
+    *convolution.RULES,
+    *resize.RULES,
+    *reduction.RULES,
+    *sorting.RULES,
+    *recurrent.RULES,
+    *arithmetic.RULES,
+)
