@@ -27,6 +27,7 @@ from .runtime import dispatch
 from .runtime.devices import find_device
 from .runtime.dispatch import Convention
 from .runtime.errors import xla_errors
+from .runtime.options import compiler_options, is_refusal
 from .runtime.recompiles import Sizes
 from .runtime.shared import Shared, Table
 
@@ -108,6 +109,10 @@ class Program:
         except LaminaError:
             if self._shared.owner() is self:
                 raise
+        except ValueError as error:
+            if not is_refusal(error):
+                raise
+            return self._calling(self._shared, nested=True)(*args)
         return self._calling(self._own)(*args)  # fails again, in this program's own names
 
     @cached_property
@@ -118,8 +123,8 @@ class Program:
         """
         return self._calling(self._shared)
 
-    def _calling(self, shared: Shared[Program]) -> Callable[..., Any]:
-        jitted = shared.jitted
+    def _calling(self, shared: Shared[Program], nested: bool = False) -> Callable[..., Any]:
+        jitted = shared.nested if nested else shared.jitted
         if self._parameters is None:
             return dispatch.with_x64(jitted) if self._wide else jitted
         parameters, updated = self._parameters.values, self._updated
@@ -171,9 +176,8 @@ class Program:
 
     def _share(self, key: Hashable, sizes: Sizes | None) -> Shared[Program]:
         placement = {} if self._placed is None else {"in_shardings": jax.sharding.SingleDeviceSharding(self._placed)}
-        build = _jitted(
-            key, self.optimized.main, self.graph.name, self._wide, donate_argnums=self._donated, **placement
-        )
+        options = {"xla_options": dict(compiler_options(self.device.platform)), **placement}
+        build = _jitted(key, self.optimized.main, self.graph.name, self._wide, donate_argnums=self._donated, **options)
         return Shared(self.graph.name, build, sizes)
 
     def traced(self, program: dispatch.Program, *args: Any) -> Any:
@@ -291,9 +295,9 @@ class _Parameters:
 
 
 def _jitted(
-    key: Hashable, main: Graph, name: str, wide: bool, **options: Any
-) -> Callable[[Shared[Any]], Callable[..., Any]]:
-    """What makes the jitted function that owners of ``key`` share.
+    key: Hashable, main: Graph, name: str, wide: bool, xla_options: Any = None, **options: Any
+) -> Callable[[Shared[Any], bool], Callable[..., Any]]:
+    """What makes the jitted function that owners of ``key`` share. Inside another one it has no ``xla_options``.
 
     jax's caches keep what they were given long after its last use. That must not keep a model and its weights, so
     nothing here holds a graph.
@@ -308,7 +312,7 @@ def _jitted(
         dims = dims_of(avals)
         return [_struct(t.substitute(dims)) for t in results]
 
-    def build(shared: Shared[Any]) -> Callable[..., Any]:
+    def build(shared: Shared[Any], nested: bool) -> Callable[..., Any]:
         held = weakref.ref(shared)
 
         def alive() -> Shared[Any]:
@@ -330,7 +334,7 @@ def _jitted(
             return alive().owner().traced(program, *args)
 
         call.__name__ = call.__qualname__ = "".join(c if c.isalnum() or c == "_" else "_" for c in name) or "main"
-        return jax.jit(call, **options)
+        return jax.jit(call, compiler_options=None if nested else xla_options, **options)
 
     return build
 
@@ -386,7 +390,7 @@ def _takes_any_array(call: Callable[..., Any], program: Callable[..., Any]) -> C
         except (TypeError, ValueError, LaminaError) as error:
             known = jax.tree.map(_known_array, args)
             same = all(a is b for a, b in zip(jax.tree.leaves(known), jax.tree.leaves(args), strict=True))
-            if same and (call is program or not isinstance(error, LaminaError)):
+            if same and (call is program or not (isinstance(error, LaminaError) or is_refusal(error))):
                 raise
         return program(*known)
 

@@ -1,13 +1,6 @@
-"""What one dot instead of several on a shared value gains; run by rewrites.py, or alone.
+"""What one dot instead of several on a shared value gains: rows of ``rewrites.py``."""
 
-python benchmarks/rewrites_dots.py [--turns 40]
-"""
-
-import argparse
 from collections.abc import Callable
-
-from common import report
-from rewrites import measured
 
 from lamina.ir import Builder, Graph, Module, TensorType
 
@@ -36,15 +29,3 @@ CASES: dict[str, tuple[str, Callable[[], Module]]] = {
     )
     for rows, features, columns, count in ((1, 16, 4, 4), (64, 256, 4, 4), (1024, 256, 8, 2), (8192, 256, 4, 4))
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=40)
-    options = parser.parse_args()
-    rows = [(name, measured(build(), without, options.turns)) for name, (without, build) in CASES.items()]
-    report("the pipeline O2 without and with merge_dots", rows, ("without", "with"))
-
-
-if __name__ == "__main__":
-    main()

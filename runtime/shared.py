@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from ..ir.errors import LaminaError
@@ -57,16 +58,24 @@ class Shared(Generic[T]):
 
     Args:
         name: for messages.
-        build: ``(shared) -> jitted function``.
+        build: ``(shared, nested) -> jitted function``; nested: for calls inside another ``jax.jit``.
         sizes: counts what it is compiled for.
     """
 
-    def __init__(self, name: str, build: Callable[[Shared[T]], Callable[..., Any]], sizes: Sizes | None = None) -> None:
+    def __init__(
+        self, name: str, build: Callable[[Shared[T], bool], Callable[..., Any]], sizes: Sizes | None = None
+    ) -> None:
         self.name = name
         self.sizes = sizes
         self._owners: list[weakref.ref[T]] = []
         self._lock = threading.Lock()
-        self.jitted = build(self)
+        self._build = build
+        self.jitted = build(self, False)
+
+    @cached_property
+    def nested(self) -> Callable[..., Any]:
+        """The same for calls inside another ``jax.jit``."""
+        return self._build(self, True)
 
     def join(self, owner: T) -> None:
         """``owner`` calls the function from now on."""

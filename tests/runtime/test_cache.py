@@ -343,9 +343,9 @@ class Owner:
 def test_the_table_gives_one_to_all_owners_of_a_key():
     table = Table(kept=1)
     a, b, c = Owner(), Owner(), Owner()
-    one = table.join("k", a, lambda: Shared("one", lambda shared: lambda: 1))
-    assert table.join("k", b, lambda: Shared("two", lambda shared: lambda: 2)) is one
-    assert table.join("other", c, lambda: Shared("three", lambda shared: lambda: 3)) is not one
+    one = table.join("k", a, lambda: Shared("one", lambda shared, nested: lambda: 1))
+    assert table.join("k", b, lambda: Shared("two", lambda shared, nested: lambda: 2)) is one
+    assert table.join("other", c, lambda: Shared("three", lambda shared, nested: lambda: 3)) is not one
     assert one.owner() is a
     del a
     gc.collect()
@@ -354,12 +354,12 @@ def test_the_table_gives_one_to_all_owners_of_a_key():
 
 def test_the_table_forgets_what_nobody_uses():
     table = Table(kept=1)
-    first = weakref.ref(table.join("k", Owner(), lambda: Shared("one", lambda shared: lambda: 1)))
+    first = weakref.ref(table.join("k", Owner(), lambda: Shared("one", lambda shared, nested: lambda: 1)))
     gc.collect()
     assert first() is not None  # among those kept
     with pytest.raises(LaminaError, match="'one' is gone"):
         first().owner()
-    table.join("other", Owner(), lambda: Shared("two", lambda shared: lambda: 2))
+    table.join("other", Owner(), lambda: Shared("two", lambda shared, nested: lambda: 2))
     gc.collect()
     assert first() is None
 

@@ -42,15 +42,17 @@ def _check(c: Call, types: Sequence[TensorType], states: Sequence[str], gates: i
     return state
 
 
-def _product(b: Builder, x: Value, kernel: Value) -> Value:
+def product(b: Builder, x: Value, kernel: Value) -> Value:
+    """``x kernel`` of matrices."""
     return b.dot_general(x, kernel, lhs_contract=(1,), rhs_contract=(0,), lhs_batch=(), rhs_batch=())
 
 
-def _plus(b: Builder, x: Value, bias: Value) -> Value:
+def plus(b: Builder, x: Value, bias: Value) -> Value:
+    """``x + bias``, a vector over the columns."""
     return b.add(x, b.broadcast_in_dim(bias, shape=x.shape, dims=(1,)))
 
 
-def _gates(b: Builder, z: Value, units: DimLike, count: int) -> list[Value]:
+def gates(b: Builder, z: Value, units: DimLike, count: int) -> list[Value]:
     """``count`` tensors of ``units`` columns, side by side in ``z``."""
     rows = z.shape[0]
     return [b.slice(z, start=(0, i * units), limit=(rows, (i + 1) * units), strides=(1, 1)) for i in range(count)]
@@ -72,10 +74,10 @@ def _infer_lstm(c: Call, *types: TensorType) -> tuple[TensorType, TensorType]:
 def _lstm_step(
     b: Builder, c: Call, x: Value, h: Value, carry: Value, kernel: Value, recurrent: Value, *bias: Value
 ) -> tuple[Value, Value]:
-    z = b.add(_product(b, x, kernel), _product(b, h, recurrent))
+    z = b.add(product(b, x, kernel), product(b, h, recurrent))
     if bias:
-        z = _plus(b, z, bias[0])
-    i, f, g, o = _gates(b, z, h.shape[1], 4)
+        z = plus(b, z, bias[0])
+    i, f, g, o = gates(b, z, h.shape[1], 4)
     carry = b.add(b.multiply(b.logistic(f), carry), b.multiply(b.logistic(i), b.tanh(g)))
     return b.multiply(b.logistic(o), b.tanh(carry)), carry
 
@@ -93,12 +95,12 @@ def _infer_gru(c: Call, *types: TensorType) -> TensorType:
     attributes={"bias": Attribute("bool", True)},
 )
 def _gru_step(b: Builder, c: Call, x: Value, h: Value, kernel: Value, recurrent: Value, *bias: Value) -> Value:
-    p, q = _product(b, x, kernel), _product(b, h, recurrent)
+    p, q = product(b, x, kernel), product(b, h, recurrent)
     if bias:
         width = p.shape[1]
         rows = [b.slice(bias[0], start=(i, 0), limit=(i + 1, width), strides=(1, 1)) for i in range(2)]
-        p, q = (_plus(b, v, b.reshape(row, shape=(width,))) for v, row in zip((p, q), rows, strict=True))
-    (pz, pr, pg), (qz, qr, qg) = (_gates(b, v, h.shape[1], 3) for v in (p, q))
+        p, q = (plus(b, v, b.reshape(row, shape=(width,))) for v, row in zip((p, q), rows, strict=True))
+    (pz, pr, pg), (qz, qr, qg) = (gates(b, v, h.shape[1], 3) for v in (p, q))
     z, r = b.logistic(b.add(pz, qz)), b.logistic(b.add(pr, qr))
     candidate = b.tanh(b.add(pg, b.multiply(r, qg)))
     return b.add(b.multiply(z, h), b.multiply(b.subtract(b.full_like(z, 1), z), candidate))

@@ -32,7 +32,7 @@ LEAST_WORK = 1 << 18
 
 
 @dataclass(frozen=True)
-class _Convolution:
+class Convolution:
     """A convolution with static sizes. ``batch`` and ``feature`` are axes of the input, ``spatial`` its other axes."""
 
     x: Value
@@ -67,7 +67,7 @@ class _Convolution:
         return np.dtype(np.int32) if is_integer(result) else F32
 
 
-def _read(node: Node) -> _Convolution | NoMatch:
+def read(node: Node) -> Convolution | NoMatch:
     """What the rules ask of a convolution; a refusal where none of them applies."""
     a, (x, w), y = node.attributes, node.operands, node.result
     if not (x.type.is_static and w.type.is_static and y.type.is_static):
@@ -77,7 +77,7 @@ def _read(node: Node) -> _Convolution | NoMatch:
     if 0 in x.shape or 0 in w.shape or 0 in y.shape:
         return NoMatch("there is nothing to sum")
     rhs = a["rhs_spec"]
-    return _Convolution(
+    return Convolution(
         x=x,
         w=w,
         feature=a["lhs_spec"][1],
@@ -99,7 +99,7 @@ def _read(node: Node) -> _Convolution | NoMatch:
 @rule("convolution")
 def narrow_groups_as_shifts(r: Rewriter, node: Node) -> Value | NoMatch:
     """A convolution of narrow groups, such as a depthwise one, is a sum of shifted inputs times taps of the kernel."""
-    c = _read(node)
+    c = read(node)
     if isinstance(c, NoMatch):
         return c
     if c.groups == 1 or c.channels > NARROW:
@@ -119,12 +119,12 @@ def narrow_groups_as_shifts(r: Rewriter, node: Node) -> Value | NoMatch:
     return _as_result(r, c, r.astype(total, node.result.dtype), c.node.attributes["lhs_spec"])
 
 
-def _places(c: _Convolution) -> Iterator[tuple[int, ...]]:
+def _places(c: Convolution) -> Iterator[tuple[int, ...]]:
     """The places of the kernel's window."""
     return itertools.product(*map(range, c.taps))
 
 
-def _padded(r: Rewriter, c: _Convolution) -> Value:
+def _padded(r: Rewriter, c: Convolution) -> Value:
     """The input dilated and padded, so that the window never leaves it."""
     low, high, interior = [0] * c.x.rank, [0] * c.x.rank, [0] * c.x.rank
     for axis, (before, after), dilation in zip(c.spatial, c.padding, c.lhs_dilation):
@@ -134,7 +134,7 @@ def _padded(r: Rewriter, c: _Convolution) -> Value:
     return r.pad(c.x, r.constant(0, c.x.dtype), low=tuple(low), high=tuple(high), interior=tuple(interior))
 
 
-def _shifted(r: Rewriter, c: _Convolution, padded: Value, tap: Sequence[int]) -> Value:
+def _shifted(r: Rewriter, c: Convolution, padded: Value, tap: Sequence[int]) -> Value:
     """The elements of the input that the place ``tap`` of the window meets, one for each place of the result."""
     start, limit, strides = [0] * padded.rank, list(padded.shape), [1] * padded.rank
     for axis, place, count, stride, dilation in zip(c.spatial, tap, c.out, c.strides, c.rhs_dilation):
@@ -144,7 +144,7 @@ def _shifted(r: Rewriter, c: _Convolution, padded: Value, tap: Sequence[int]) ->
     return r.slice(padded, start=tuple(start), limit=tuple(limit), strides=tuple(strides))
 
 
-def _of_each_filter(r: Rewriter, c: _Convolution, padded: Value, channel: int) -> Value:
+def _of_each_filter(r: Rewriter, c: Convolution, padded: Value, channel: int) -> Value:
     """One channel of each group, repeated for each filter of the group: as many features as the result has."""
     if c.channels > 1:
         start, strides = [0] * padded.rank, [1] * padded.rank
@@ -158,7 +158,7 @@ def _of_each_filter(r: Rewriter, c: _Convolution, padded: Value, channel: int) -
     return r.reshape(repeated, shape=(*before[:-1], c.groups * c.filters, *after))
 
 
-def _tap_of_kernel(r: Rewriter, c: _Convolution, kernel: Value, tap: Sequence[int], channel: int) -> Value:
+def _tap_of_kernel(r: Rewriter, c: Convolution, kernel: Value, tap: Sequence[int], channel: int) -> Value:
     """What the kernel holds at one place of the window for one input channel of each group: a vector over features."""
     out_axis, in_axis, *spatial = c.node.attributes["rhs_spec"]
     start, limit = [0] * kernel.rank, list(kernel.shape)
@@ -170,7 +170,7 @@ def _tap_of_kernel(r: Rewriter, c: _Convolution, kernel: Value, tap: Sequence[in
     return r.reshape(piece, shape=(kernel.shape[out_axis],))
 
 
-def _as_result(r: Rewriter, c: _Convolution, value: Value, spec: Sequence[int]) -> Value:
+def _as_result(r: Rewriter, c: Convolution, value: Value, spec: Sequence[int]) -> Value:
     """``value``, whose batch, feature and spatial axes are ``spec``, in the order of the result."""
     place = dict(zip(c.node.attributes["out_spec"], spec))
     permutation = tuple(place[i] for i in range(value.rank))
@@ -180,7 +180,7 @@ def _as_result(r: Rewriter, c: _Convolution, value: Value, spec: Sequence[int]) 
 @rule("convolution")
 def wide_groups_apart(r: Rewriter, node: Node) -> Value | NoMatch:
     """A convolution of wide groups is a dense convolution for each group, their results side by side."""
-    c = _read(node)
+    c = read(node)
     if isinstance(c, NoMatch):
         return c
     if c.groups == 1 or c.groups > MOST_GROUPS or math.prod(c.taps) == 1:
@@ -213,9 +213,9 @@ def apart_windows_as_product(r: Rewriter, node: Node) -> Value | NoMatch:
     """A transposed convolution whose strides equal the kernel is a product of matrices: no two windows overlap.
 
     The zeros that dilate the input are left out, so that a kernel element that is not finite makes NaN only where an
-    input meets it; XLA's own loops leave them out as well.
+    input meets it.
     """
-    c = _read(node)
+    c = read(node)
     if isinstance(c, NoMatch):
         return c
     whole = tuple((k - 1, k - 1) for k in c.taps)
@@ -256,7 +256,7 @@ def apart_windows_as_product(r: Rewriter, node: Node) -> Value | NoMatch:
 @rule("convolution")
 def pointwise_as_product(r: Rewriter, node: Node) -> Value | NoMatch:
     """A convolution with a kernel of 1 is a product of matrices."""
-    c = _read(node)
+    c = read(node)
     if isinstance(c, NoMatch):
         return c
     if c.groups != 1 or math.prod(c.taps) != 1:
