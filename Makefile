@@ -38,6 +38,10 @@ bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/suite.py
+	$(BIN)/python benchmarks/ops.py
+	$(BIN)/python benchmarks/rewrites.py
+	$(BIN)/python benchmarks/eager.py
+	$(BIN)/python benchmarks/recompiles.py
 	$(BIN)/python benchmarks/dump.py
 
 clean:
