@@ -26,18 +26,17 @@ module @net
 func @main(%x: f32[2,6,3], %w: f32[2,1,3]) -> (f32[2,6,3]) {
   %0 = constant {value=f32[] 0.0} : f32[] @conv
   %1 = pad(%x, %0) {low=[0,2,0], high=[0,0,0], interior=[0,0,0]} : f32[2,8,3] @conv
-  %2 = slice(%1) {start=[0,0,0], limit=[2,6,3], strides=[1,1,1]} : f32[2,6,3] @conv
-  %3 = slice(%w) {start=[0,0,0], limit=[1,1,3], strides=[1,1,1]} : f32[1,1,3] @conv
-  %4 = reshape(%3) {shape=[3]} : f32[3] @conv
-  %5 = broadcast_in_dim(%4) {shape=[2,6,3], dims=[2]} : f32[2,6,3] @conv
-  %6 = multiply(%2, %5) : f32[2,6,3] @conv
+  %2 = reshape(%w) {shape=[2,3]} : f32[2,3] @conv
+  %3 = slice(%1) {start=[0,0,0], limit=[2,6,3], strides=[1,1,1]} : f32[2,6,3] @conv
+  %4 = slice(%2) {start=[0,0], limit=[1,3], strides=[1,1]} : f32[1,3] @conv
+  %5 = broadcast_in_dim(%4) {shape=[2,6,3], dims=[1,2]} : f32[2,6,3] @conv
+  %6 = multiply(%3, %5) : f32[2,6,3] @conv
   %7 = slice(%1) {start=[0,2,0], limit=[2,8,3], strides=[1,1,1]} : f32[2,6,3] @conv
-  %8 = slice(%w) {start=[1,0,0], limit=[2,1,3], strides=[1,1,1]} : f32[1,1,3] @conv
-  %9 = reshape(%8) {shape=[3]} : f32[3] @conv
-  %10 = broadcast_in_dim(%9) {shape=[2,6,3], dims=[2]} : f32[2,6,3] @conv
-  %11 = multiply(%7, %10) : f32[2,6,3] @conv
-  %12 = add(%6, %11) : f32[2,6,3] @conv
-  return %12
+  %8 = slice(%2) {start=[1,0], limit=[2,3], strides=[1,1]} : f32[1,3] @conv
+  %9 = broadcast_in_dim(%8) {shape=[2,6,3], dims=[1,2]} : f32[2,6,3] @conv
+  %10 = multiply(%7, %9) : f32[2,6,3] @conv
+  %11 = add(%6, %10) : f32[2,6,3] @conv
+  return %11
 }
 """
 

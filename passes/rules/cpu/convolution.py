@@ -106,14 +106,13 @@ def narrow_groups_as_shifts(r: Rewriter, node: Node) -> Value | NoMatch:
         return NoMatch(f"it has one group, or more than {NARROW} input channels in each")
     if c.terms > MOST_TERMS:
         return NoMatch(f"sums of more than {MOST_TERMS} terms are not vectorized; here are {c.terms}")
-    padded, kernel = r.astype(_padded(r, c), c.compute), r.astype(c.w, c.compute)
+    padded, kernel = r.astype(_padded(r, c), c.compute), _rows_of_kernel(r, c)
     total = None
     for channel in range(c.channels):
         source = _of_each_filter(r, c, padded, channel)
         for tap in _places(c):
             shifted = _shifted(r, c, source, tap)
-            factor = _tap_of_kernel(r, c, kernel, tap, channel)
-            product = r.multiply(shifted, r.broadcast_in_dim(factor, shape=shifted.shape, dims=(c.feature,)))
+            product = r.multiply(shifted, _factor(r, c, kernel, tap, channel, shifted))
             total = product if total is None else r.add(total, product)
     assert total is not None  # neither taps nor channels are zero
     return _as_result(r, c, r.astype(total, node.result.dtype), c.node.attributes["lhs_spec"])
@@ -158,16 +157,24 @@ def _of_each_filter(r: Rewriter, c: Convolution, padded: Value, channel: int) ->
     return r.reshape(repeated, shape=(*before[:-1], c.groups * c.filters, *after))
 
 
-def _tap_of_kernel(r: Rewriter, c: Convolution, kernel: Value, tap: Sequence[int], channel: int) -> Value:
-    """What the kernel holds at one place of the window for one input channel of each group: a vector over features."""
+def _rows_of_kernel(r: Rewriter, c: Convolution) -> Value:
+    """The kernel as a matrix: a row for each place of the window and input channel of a group, over all features."""
     out_axis, in_axis, *spatial = c.node.attributes["rhs_spec"]
-    start, limit = [0] * kernel.rank, list(kernel.shape)
-    for axis, place, size, reverse in zip(spatial, tap, c.taps, c.reversal):
-        start[axis] = size - 1 - place if reverse else place
-        limit[axis] = start[axis] + 1
-    start[in_axis], limit[in_axis] = channel, channel + 1
-    piece = r.slice(kernel, start=tuple(start), limit=tuple(limit), strides=(1,) * kernel.rank)
-    return r.reshape(piece, shape=(kernel.shape[out_axis],))
+    order = (*spatial, in_axis, out_axis)
+    kernel = c.w if order == tuple(range(c.w.rank)) else r.transpose(c.w, permutation=order)
+    return r.reshape(r.astype(kernel, c.compute), shape=(c.terms, c.w.shape[out_axis]))
+
+
+def _factor(r: Rewriter, c: Convolution, kernel: Value, tap: Sequence[int], channel: int, shifted: Value) -> Value:
+    """What ``shifted`` is multiplied with: a row of the kernel."""
+    index = 0
+    for place, size, reverse in zip(tap, c.taps, c.reversal):
+        index = index * size + (size - 1 - place if reverse else place)
+    index = index * c.channels + channel
+    row = r.slice(kernel, start=(index, 0), limit=(index + 1, kernel.shape[1]), strides=(1, 1))
+    if c.feature == 0:  # no axis before it for the row's 1
+        return r.broadcast_in_dim(r.reshape(row, shape=kernel.shape[1:]), shape=shifted.shape, dims=(0,))
+    return r.broadcast_in_dim(row, shape=shifted.shape, dims=(c.feature - 1, c.feature))
 
 
 def _as_result(r: Rewriter, c: Convolution, value: Value, spec: Sequence[int]) -> Value:
