@@ -12,6 +12,11 @@ _WHERE = {
     "Compiled": "compiler", "evaluate": "ir", "parse": "ir", "load": "frontend.saving.models",
     "LaminaError": "ir.errors", "RecompileWarning": "ir.errors",
     "Module": "ir", "Graph": "ir",
+    **dict.fromkeys(
+        ("grad", "gradients_of", "hessian", "jacobian", "jvp", "remat", "value_and_grad", "vjp", "vmap"),
+        "frontend.transforms",
+    ),
+    "custom_gradient": "frontend.ops.gradient", "stop_gradient": "frontend.ops.core",
 }  # fmt: skip
 
 __all__ = ["__version__", "ir", "keras", *_WHERE]

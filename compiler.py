@@ -27,6 +27,7 @@ from .runtime import dispatch
 from .runtime.devices import find_device
 from .runtime.dispatch import Convention
 from .runtime.errors import xla_errors
+from .runtime.interrupts import uninterrupted
 from .runtime.options import compiler_options, is_refusal
 from .runtime.recompiles import Sizes
 from .runtime.shared import Shared, Table
@@ -47,10 +48,14 @@ _PAD = (
 class Binding(Protocol):
     """What a parameter is bound to: a Variable, seen from below."""
 
-    _value: Any
     _version: int
 
-    def _set(self, array: Any) -> None: ...
+    @property
+    def _value(self) -> Any: ...
+
+    def _take(self) -> Any: ...
+
+    def _set(self, array: Any, own: bool = False) -> None: ...
 
 
 class Program:
@@ -65,6 +70,8 @@ class Program:
         device: where it runs, by name; None for jax's default.
         target: what the passes optimize for; by default the device's platform.
         donate: positions of inputs whose memory the outputs may take.
+        donate_state: let the next values of Variables take the memory of those before: a training step's state stays
+            where it is. Arrays that anybody read from a Variable are copied first, so they stay good.
         convention: what a call takes and gives, if not flat lists.
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in the records.
@@ -77,6 +84,7 @@ class Program:
         device: str | jax.Device | None = None,
         target: str | None = None,
         donate: Sequence[int] = (),
+        donate_state: bool = False,
         convention: Convention | None = None,
         verify: bool = False,
         keep_graphs: bool = False,
@@ -100,7 +108,14 @@ class Program:
             bindings = [p.key for p in module.main.parameters]
             self._parameters = _Parameters(bindings, self.optimized.main.parameters, ready, self._wide)
         self._placed = None if device is None else self.device
-        self._donated = tuple(i + (self._parameters is not None) for i in donate)
+        #: Which parameters of the optimized graph are given away, by place.
+        self._given = self._state() if donate_state else ()
+        before = (self._parameters is not None) + bool(self._given)
+        self._donated = ((0,) if self._given else ()) + tuple(i + before for i in donate)
+
+    def _state(self) -> tuple[int, ...]:
+        updated = {id(b) for b in self._updated}
+        return tuple(i for i, p in enumerate(self.optimized.main.parameters) if id(p.key) in updated)
 
     def __call__(self, *args: Any) -> Any:
         """Run on arrays; the result is what ``unpack`` makes of the outputs."""
@@ -133,12 +148,23 @@ class Program:
             return jitted(parameters(), *args)
 
         def run_and_update(*args: Any) -> Any:
-            result, new = jitted(parameters(), *args)
-            for binding, array in zip(updated, new, strict=True):
-                binding._set(array)
+            with uninterrupted():
+                result, new = jitted(parameters(), *args)
+                for binding, array in zip(updated, new, strict=True):
+                    binding._set(array, own=True)
             return result
 
-        chosen = run_and_update if updated else run
+        given = [self.optimized.main.parameters[i].key for i in self._given]
+        kept = self._parameters.without(self._given)
+
+        def run_and_donate(*args: Any) -> Any:
+            with uninterrupted():
+                result, new = jitted(tuple([b._take() for b in given]), kept(), *args)
+                for binding, array in zip(updated, new, strict=True):
+                    binding._set(array, own=True)
+            return result
+
+        chosen = run_and_donate if given else run_and_update if updated else run
         return dispatch.with_x64(chosen) if self._wide else chosen
 
     def parameter_values(self) -> tuple[Any, ...]:
@@ -168,7 +194,9 @@ class Program:
         called = Graph(inputs=self.graph.main.inputs, guards=self.graph.main.guards)
         try:
             digest = fingerprint(Module({**self.optimized.functions, "": called}))
-            key = (digest, self._convention.key, self._donated, self.target, self._ready.off, self._placed)
+            key = (
+                digest, self._convention.key, self._donated, self._given, self.target, self._ready.off, self._placed,
+            )  # fmt: skip
             hash(key)
         except TypeError:  # an attribute, or static data in a pytree, that can't be compared
             return ("alone", next(_numbers))
@@ -184,7 +212,11 @@ class Program:
         """What ``jax.jit`` traces, once for each new set of shapes."""
         parameters: Sequence[Any] = ()
         if self._parameters is not None:
-            parameters, *args = args  # type: ignore[assignment]
+            if self._given:
+                given, kept, *args = args  # type: ignore[assignment]
+                parameters = _merged(self._given, given, kept)
+            else:
+                parameters, *args = args  # type: ignore[assignment]
         main = self.optimized.main
         arrays = fit_inputs(self.graph.main, self._convention.pack(tuple(args)))
         results = dispatch.lamina_call.bind(*parameters, *arrays, program=program)
@@ -212,8 +244,12 @@ class Program:
         parameters = tuple(_struct(p.type.substitute(chosen)) for p in main.parameters)
         args = self._convention.restore(structs)
         jitted: Any = self._own.jitted
+        state: tuple[Any, ...] = (parameters,) if parameters else ()
+        if self._given:
+            kept = tuple(p for i, p in enumerate(parameters) if i not in self._given)
+            state = (tuple(parameters[i] for i in self._given), kept)
         with dispatch.x64(self._wide):
-            return jitted.lower(parameters, *args) if parameters else jitted.lower(*args)
+            return jitted.lower(*state, *args)
 
     def compile_for(self, **dims: int) -> Any:
         """``jax.stages.Compiled`` for concrete dimensions."""
@@ -267,6 +303,18 @@ class _Parameters:
                 self._versions = versions
         return self._values
 
+    def without(self, given: Sequence[int]) -> Callable[[], tuple[Any, ...]]:
+        """What :meth:`values` gives but for some, by place; the Variables of these are not looked at."""
+        if not given:
+            return self.values
+        left = set(given)
+        taken = {id(self._keys[i]) for i in given}
+        rest = _Parameters.__new__(_Parameters)
+        rest.__dict__ = dict(self.__dict__)
+        rest._keys = [k for i, k in enumerate(self._keys) if i not in left]
+        rest._bindings = [b for b in self._bindings if id(b) not in taken]
+        return rest.values
+
     def _prepare(self) -> Sequence[Any]:
         assert self._ready is not None
         needed = [p.key._value for p in self._ready.module.main.parameters]
@@ -292,6 +340,13 @@ class _Parameters:
             key = ("alone", next(_numbers))
         build = _jitted(key, ready.module.main, "prepare", self._wide)
         return SHARED.join(key, self, lambda: Shared("prepare", build))
+
+
+def _merged(places: Sequence[int], given: Sequence[Any], kept: Sequence[Any]) -> list[Any]:
+    """The parameters in order, of those given away, which stand at ``places``, and the others."""
+    by_place = dict(zip(places, given, strict=True))
+    rest = iter(kept)
+    return [by_place[i] if i in by_place else next(rest) for i in range(len(given) + len(kept))]
 
 
 def _jitted(

@@ -40,21 +40,33 @@ def compare(
     A turn is the mean of ``calls`` calls; None: as many as take 10 ms, since a shorter time is mostly noise. Work of
     one thread may be timed by the ``clock`` ``time.process_time``, which does not count what other processes take.
     """
+    return ratio_of(*in_turns((ours, theirs), turns, calls, warm_up, clock))
+
+
+def in_turns(
+    sides: Sequence[Callable[[], object]],
+    turns: int = 60,
+    calls: int | None = None,
+    warm_up: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
+    """The seconds of each turn, for each side; arguments as of :func:`compare`."""
     for _ in range(warm_up):
-        ours(), theirs()
+        for side in sides:
+            side()
     if calls is None:
-        calls = max(1, int(0.01 / _mean_time(theirs, 1, clock)))
-    times: tuple[list[float], list[float]] = ([], [])
+        calls = max(1, int(0.01 / _mean_time(sides[-1], 1, clock)))
+    times: list[list[float]] = [[] for _ in sides]
     collecting = gc.isenabled()
     gc.disable()
     try:
         for turn in range(turns):
-            for side in (0, 1) if turn % 2 == 0 else (1, 0):
-                times[side].append(_mean_time((ours, theirs)[side], calls, clock))
+            for side in range(len(sides))[:: 1 if turn % 2 == 0 else -1]:
+                times[side].append(_mean_time(sides[side], calls, clock))
     finally:
         if collecting:
             gc.enable()
-    return ratio_of(*times)
+    return times
 
 
 def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

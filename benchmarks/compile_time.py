@@ -1,9 +1,11 @@
 """Time from a built model to StableHLO: lamina's trace, passes and emission against Keras-JAX's trace and lower.
 
-python benchmarks/compile_time.py [--models mlp tcn] [--batch 32] [--turns 9] [--pipeline O2] [--nodes 10000]
+python benchmarks/compile_time.py [--training] [--models mlp tcn] [--batch 32] [--turns 9] [--pipeline O2]
+                                  [--nodes 10000]
 
-The batch is concrete and both texts have locations, so that both sides do the same work. One thread does it all, so
-times are the process's own. Last, what a graph of many nodes takes through O3.
+What is compiled is inference, or a whole training step (in the pipeline that ``fit`` takes). The batch is concrete and
+both texts have locations, so that both sides do the same work. One thread does it all, so times are the process's own.
+Last, what a graph of many nodes takes through O3; not with ``--training``.
 """
 
 import argparse
@@ -14,8 +16,9 @@ import time
 os.environ["KERAS_BACKEND"] = "jax"
 
 import jax
+import keras
 from common import Ratio, compare, report, seconds
-from models import MODELS, chosen, inputs, keras_inference, pair
+from models import MODELS, chosen, inputs, keras_inference, keras_training, pair, targets, training_of
 
 import lamina
 from lamina import ops
@@ -33,6 +36,26 @@ def measured(name: str, batch: int, turns: int, pipeline: str) -> Ratio:
     def theirs() -> str:
         infer, weights = keras_inference(reference)
         return jax.jit(infer).lower(*weights, x).as_text(debug_info=True)
+
+    return compare(ours, theirs, turns, calls=1, warm_up=1, clock=time.process_time)
+
+
+def measured_training(name: str, batch: int, turns: int) -> Ratio:
+    model, reference = pair(name)
+    data = inputs(name, batch), targets(name, model, batch)
+    loss, optimizer = training_of(name, lamina.keras)
+    model.compile(optimizer, loss)
+    model.train_on_batch(*data)  # builds what the first batch builds
+    leaves, tree = jax.tree.flatten(data)
+    of_keras = training_of(name, keras)
+    keras_training(reference, *of_keras)  # builds the optimizer
+
+    def ours() -> str:
+        return model.make_train_function(force=True).one.program(leaves, tree).stablehlo(N=batch)
+
+    def theirs() -> str:
+        step, state = keras_training(reference, *of_keras)
+        return jax.jit(step, donate_argnums=0).lower(state, *data).as_text(debug_info=True)
 
     return compare(ours, theirs, turns, calls=1, warm_up=1, clock=time.process_time)
 
@@ -69,12 +92,20 @@ def many_nodes(nodes: int, turns: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--training", action="store_true", help="training steps; otherwise inference")
     parser.add_argument("--models", nargs="+", metavar="NAME", help=f"of {', '.join(MODELS)}")
     parser.add_argument("--batch", type=int, help="instead of each model's own")
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--pipeline", default="O2")
     parser.add_argument("--nodes", type=int, default=10_000)
     options = parser.parse_args()
+    if options.training:
+        rows = [
+            (name, measured_training(name, options.batch or model.batch, options.turns))
+            for name, model in chosen(options.models).items()
+        ]
+        report("training step to StableHLO", rows, ("lamina", "Keras-JAX"), goal=1.0)
+        return
     rows = [
         (name, measured(name, options.batch or model.batch, options.turns, options.pipeline))
         for name, model in chosen(options.models).items()

@@ -16,13 +16,17 @@ class Benchmark:
         build: ``keras module -> model``.
         shape: one example's shape.
         batch: the batch size that the suite times.
+        loss: name of the loss that it is trained by, a class in ``keras.losses``.
         vocabulary: inputs are int32 below this; None: float32.
+        drops: whether training drops units at random, so that each peer's losses go their own way.
     """
 
     build: Callable[[Any], Any]
     shape: tuple[int, ...]
     batch: int
+    loss: str
     vocabulary: int | None = None
+    drops: bool = False
 
 
 def mlp(keras: Any) -> Any:
@@ -155,15 +159,17 @@ def transformer(keras: Any) -> Any:
     return keras.Model(tokens, layers.Dense(8, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
 
 
+CLASSES, NUMBERS = "SparseCategoricalCrossentropy", "MeanSquaredError"
+
 MODELS = {
-    "mlp": Benchmark(mlp, (256,), 256),
-    "lstm": Benchmark(lstm, (128, 64), 32),
-    "gru_bidirectional": Benchmark(gru_bidirectional, (96, 32), 32),
-    "tcn": Benchmark(tcn, (256, 16), 32),
-    "mobilenet_block": Benchmark(mobilenet_block, (56, 56, 3), 16),
-    "resnet_block": Benchmark(resnet_block, (56, 56, 3), 16),
-    "unet": Benchmark(unet, (64, 64, 3), 8),
-    "transformer": Benchmark(transformer, (64,), 16, vocabulary=1000),
+    "mlp": Benchmark(mlp, (256,), 256, CLASSES, drops=True),
+    "lstm": Benchmark(lstm, (128, 64), 32, NUMBERS),
+    "gru_bidirectional": Benchmark(gru_bidirectional, (96, 32), 32, NUMBERS),
+    "tcn": Benchmark(tcn, (256, 16), 32, NUMBERS),
+    "mobilenet_block": Benchmark(mobilenet_block, (56, 56, 3), 16, CLASSES),
+    "resnet_block": Benchmark(resnet_block, (56, 56, 3), 16, CLASSES),
+    "unet": Benchmark(unet, (64, 64, 3), 8, NUMBERS),
+    "transformer": Benchmark(transformer, (64,), 16, CLASSES, vocabulary=1000, drops=True),
 }
 
 
@@ -182,6 +188,19 @@ def inputs(name: str, batch: int) -> np.ndarray:
     if model.vocabulary is not None:
         return draw.integers(0, model.vocabulary, shape).astype(np.int32)
     return draw.standard_normal(shape).astype(np.float32)
+
+
+def targets(name: str, model: Any, batch: int) -> np.ndarray:
+    """Targets from a fixed seed: int32 classes, or normal float32 of the output's shape."""
+    draw, shape = np.random.default_rng(2), model.output_shape[1:]
+    if MODELS[name].loss == CLASSES:
+        return draw.integers(0, shape[-1], batch).astype(np.int32)
+    return draw.standard_normal((batch, *shape)).astype(np.float32)
+
+
+def training_of(name: str, keras: Any) -> tuple[Any, Any]:
+    """What a model is trained by: its loss and Adam."""
+    return getattr(keras.losses, MODELS[name].loss)(), keras.optimizers.Adam(1e-3)
 
 
 def weights_of(model: Any) -> list[np.ndarray]:
@@ -220,3 +239,28 @@ def keras_inference(model: Any) -> tuple[Any, tuple[Any, Any]]:
         return model.stateless_call(trainable, other, x, training=False)[0]
 
     return infer, ([v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables])
+
+
+def keras_training(model: Any, loss: Any, optimizer: Any) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Keras-JAX's training step as a function of (state, x, y), for ``jax.jit`` with the state donated; and the state.
+
+    It is what Keras's guide to training loops in JAX makes, and returns the loss and the new state.
+    """
+    import jax
+
+    optimizer.build(model.trainable_variables)
+
+    def loss_of(trainable: Any, other: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        predicted, other = model.stateless_call(trainable, other, x, training=True)
+        return loss(y, predicted), other
+
+    differentiated = jax.value_and_grad(loss_of, has_aux=True)
+
+    def step(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        trainable, other, of_optimizer = state
+        (value, other), gradients = differentiated(trainable, other, x, y)
+        trainable, of_optimizer = optimizer.stateless_apply(of_optimizer, gradients, trainable)
+        return value, (trainable, other, of_optimizer)
+
+    lists = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
+    return step, tuple([v.value for v in each] for each in lists)

@@ -1,7 +1,8 @@
 """One peer in a process of its own, as the suite starts it: build a model, run it once, time calls when asked.
 
-Messages are lines of JSON. Each peer has the fastest way its documentation gives for many calls of one model on arrays
-that are already on the device, and keeps the threads it takes by itself.
+The peers here infer; those of peers_training.py train. Messages are lines of JSON. Each peer has the fastest way its
+documentation gives for many calls of one model on arrays that are already on the device, and keeps the threads it takes
+by itself.
 """
 
 import gc
@@ -10,14 +11,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-#: ``(x, weights) -> (call, to_numpy)``: one inference that is done when it returns, and its result as an array.
-Prepared = tuple[Callable[[], Any], Callable[[Any], np.ndarray]]
+
+@dataclass(frozen=True)
+class Prepared:
+    """What can be timed.
+
+    Attributes:
+        call: done when it returns.
+        to_numpy: its result as an array.
+        check: what all peers must agree on, an array; called once, before anything is timed. None: a call's result.
+    """
+
+    call: Callable[[], Any]
+    to_numpy: Callable[[Any], np.ndarray]
+    check: Callable[[], np.ndarray] | None = None
+
+    def checked(self) -> np.ndarray:
+        return self.check() if self.check is not None else self.to_numpy(self.call())
 
 
 @dataclass(frozen=True)
@@ -28,20 +44,20 @@ class Peer:
         what: what is timed.
         backend: Keras's backend; None for lamina.
         needs: packages.
-        prepare: ``(model's name, x, weights) -> Prepared``.
+        prepare: ``(model's name, weights, x) -> Prepared``; for training ``(model's name, weights, x, y)``.
     """
 
     what: str
     backend: str | None
     needs: tuple[str, ...]
-    prepare: Callable[[str, np.ndarray, list[np.ndarray]], Prepared]
+    prepare: Callable[..., Prepared]
 
     @property
     def missing(self) -> list[str]:
         return [package for package in self.needs if importlib.util.find_spec(package) is None]
 
 
-def _keras(name: str, weights: list[np.ndarray]) -> Any:
+def keras_model(name: str, weights: list[np.ndarray]) -> Any:
     import keras
     from models import MODELS
 
@@ -50,7 +66,7 @@ def _keras(name: str, weights: list[np.ndarray]) -> Any:
     return model
 
 
-def _lamina(name: str, x: np.ndarray, weights: list[np.ndarray]) -> Prepared:
+def _lamina(name: str, weights: list[np.ndarray], x: np.ndarray) -> Prepared:
     import jax
     from models import MODELS
 
@@ -60,50 +76,50 @@ def _lamina(name: str, x: np.ndarray, weights: list[np.ndarray]) -> Prepared:
     model = MODELS[name].build(keras)
     model.set_weights(weights)
     compiled, array = lamina.compile(model), jax.device_put(x)
-    return lambda: compiled(array).block_until_ready(), np.asarray
+    return Prepared(lambda: compiled(array).block_until_ready(), np.asarray)
 
 
-def _keras_jax(name: str, x: np.ndarray, weights: list[np.ndarray]) -> Prepared:
+def _keras_jax(name: str, weights: list[np.ndarray], x: np.ndarray) -> Prepared:
     import jax
     from models import keras_inference
 
-    infer, state = keras_inference(_keras(name, weights))
+    infer, state = keras_inference(keras_model(name, weights))
     jitted, array = jax.jit(infer), jax.device_put(x)
-    return lambda: jitted(*state, array).block_until_ready(), np.asarray
+    return Prepared(lambda: jitted(*state, array).block_until_ready(), np.asarray)
 
 
-def _keras_tensorflow(name: str, x: np.ndarray, weights: list[np.ndarray], jit_compile: bool = False) -> Prepared:
+def _keras_tensorflow(name: str, weights: list[np.ndarray], x: np.ndarray, jit_compile: bool = False) -> Prepared:
     import tensorflow as tf
 
-    model, tensor = _keras(name, weights), tf.constant(x)
+    model, tensor = keras_model(name, weights), tf.constant(x)
 
     @tf.function(jit_compile=jit_compile)
     def infer(x: Any) -> Any:
         return model(x, training=False)
 
     # A tf.function returns when its result is there: TensorFlow runs eager calls on the CPU synchronously.
-    return lambda: infer(tensor), lambda result: result.numpy()
+    return Prepared(lambda: infer(tensor), lambda result: result.numpy())
 
 
-def _keras_torch(name: str, x: np.ndarray, weights: list[np.ndarray], compiled: bool = False) -> Prepared:
+def _keras_torch(name: str, weights: list[np.ndarray], x: np.ndarray, compiled: bool = False) -> Prepared:
     import torch
 
-    model, tensor = _keras(name, weights), torch.from_numpy(x)
+    model, tensor = keras_model(name, weights), torch.from_numpy(x)
     infer = torch.compile(model) if compiled else model
 
     def call() -> Any:
         with torch.inference_mode():
             return infer(tensor, training=False)
 
-    return call, lambda result: result.numpy()
+    return Prepared(call, lambda result: result.numpy())
 
 
-def _keras_tensorflow_jit(name: str, x: np.ndarray, weights: list[np.ndarray]) -> Prepared:
-    return _keras_tensorflow(name, x, weights, jit_compile=True)
+def _keras_tensorflow_jit(name: str, weights: list[np.ndarray], x: np.ndarray) -> Prepared:
+    return _keras_tensorflow(name, weights, x, jit_compile=True)
 
 
-def _keras_torch_compiled(name: str, x: np.ndarray, weights: list[np.ndarray]) -> Prepared:
-    return _keras_torch(name, x, weights, compiled=True)
+def _keras_torch_compiled(name: str, weights: list[np.ndarray], x: np.ndarray) -> Prepared:
+    return _keras_torch(name, weights, x, compiled=True)
 
 
 PEERS = {
@@ -118,39 +134,42 @@ PEERS = {
 }
 
 
-def timed(call: Callable[[], Any], calls: int) -> float:
-    """Mean seconds of ``calls`` calls, after one that is not counted: others ran since the last turn."""
+def timed(call: Callable[[], Any], calls: int) -> tuple[float, Any]:
+    """Mean seconds of ``calls`` calls, after one that is not counted: others ran since the last turn. And a result."""
     call()
     start = time.perf_counter()
     for _ in range(calls):
-        call()
-    return (time.perf_counter() - start) / calls
+        result = call()
+    return (time.perf_counter() - start) / calls, result
 
 
 def serve(peer: Peer, name: str, data: str, say: Callable[[dict[str, Any]], None]) -> None:
-    """Say the output, then answer ``{"calls": k}`` with seconds until the input ends."""
+    """Say what is to be compared, then answer ``{"calls": k}`` with seconds until the input ends."""
     with np.load(data) as arrays:
-        x, weights = arrays["x"], [arrays[f"w{i}"] for i in range(len(arrays) - 1)]
+        weights, batch = ([arrays[key] for key in arrays.files if key[0] == part] for part in "wb")
     start = time.perf_counter()
-    call, to_numpy = peer.prepare(name, x, weights)
-    output = to_numpy(call())
+    prepared = peer.prepare(name, weights, *batch)
+    output = prepared.checked()
     first = time.perf_counter() - start
     np.save(f"{data}.{os.getpid()}.npy", output)
     for _ in range(3):
-        call()
+        prepared.call()
     gc.collect()
     gc.disable()
     say({"output": f"{data}.{os.getpid()}.npy", "first": first, "versions": versions(peer)})
     for line in sys.stdin:
-        say({"seconds": timed(call, json.loads(line)["calls"])})
+        took, result = timed(prepared.call, json.loads(line)["calls"])
+        if not np.isfinite(prepared.to_numpy(result)).all():
+            raise ArithmeticError("what it computes is no longer finite")
+        say({"seconds": took})
 
 
 def versions(peer: Peer) -> dict[str, str]:
     return {package: sys.modules[package].__version__ for package in peer.needs}
 
 
-def main() -> None:
-    peer, name, data = PEERS[sys.argv[1]], sys.argv[2], sys.argv[3]
+def main(peers: Mapping[str, Peer]) -> None:
+    peer, name, data = peers[sys.argv[1]], sys.argv[2], sys.argv[3]
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not come between the answers
 
@@ -165,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(PEERS)

@@ -3,12 +3,17 @@
 from . import (
     activations,
     backend,
+    callbacks,
     config,
     constraints,
     initializers,
     layers,
+    losses,
+    metrics,
+    mixed_precision,
     models,
     ops,
+    optimizers,
     random,
     regularizers,
     saving,
@@ -21,19 +26,24 @@ from .input import Input
 from .input_spec import InputSpec
 from .keras_tensor import KerasTensor
 from .layer import Layer
+from .losses import Loss
+from .metrics import Metric
 from .model import Model, model_from_json
 from .names import name_scope
 from .operation import Operation
+from .optimizers import Optimizer
 from .regularizers import Regularizer
+from .remat import RematScope
 from .sequential import Sequential
+from .transforms import remat
 from .variable import Variable
 
 __all__ = [
     "DTypePolicy", "FloatDTypePolicy", "Functional", "Initializer", "Input", "InputSpec", "KerasTensor", "Layer",
-    "Model",
-    "Operation", "Regularizer", "Sequential", "Variable", "activations", "backend", "config", "constraints",
-    "initializers", "layers", "model_from_json", "models", "name_scope", "ops", "random", "regularizers", "saving",
-    "utils", "version",
+    "Loss", "Metric", "Model", "Operation", "Optimizer", "Regularizer", "RematScope", "Sequential", "Variable",
+    "activations", "backend", "callbacks", "config", "constraints", "initializers", "layers", "losses", "metrics",
+    "mixed_precision", "model_from_json", "models", "name_scope", "ops", "optimizers", "random", "regularizers",
+    "remat", "saving", "utils", "version",
 ]  # fmt: skip
 
 

@@ -138,7 +138,5 @@ def get(identifier: Any) -> Any:
     Raises:
         ArgumentError: it is none of these.
     """
-    if identifier is None:
-        return None
     expected = "a name such as 'non_neg', a Constraint, a function of a tensor, or None"
     return interpret("constraint", identifier, ALL_OBJECTS, deserialize, expected)

@@ -16,7 +16,7 @@ from ..ir import TensorType
 from ..ir.types import element_type, static_shape
 from ..runtime.dispatch import Convention
 from ..runtime.recompiles import Sizes, sizes_of
-from .dtypes import floatx, image_data_format
+from .dtypes import epsilon, floatx, image_data_format
 from .keras_tensor import KerasTensor, contains_keras_tensor
 from .tensor import Tensor
 from .trace import current_trace
@@ -132,7 +132,7 @@ def run_eagerly(
         weak = weak and float in kinds and not any(isinstance(x, jax.Array) and x.dtype in _WIDE for x in leaves)
         roles = tuple([_role(leaf, weak) for leaf in leaves])
         arrays = [_input(leaf, role) for leaf, role in zip(leaves, roles, strict=True) if role[0] != "static"]
-    key: Any = (function, tree, roles, extra_key, floatx(), image_data_format())
+    key: Any = (function, tree, roles, extra_key, floatx(), epsilon(), image_data_format())
     try:
         program = cache.programs.get(key)
     except TypeError:  # an argument that cannot be hashed: nothing to look up

@@ -405,6 +405,24 @@ class Orthogonal(RandomInitializer):
         return {**super().get_config(), "gain": self.gain}
 
 
+zeros = Zeros
+ones = Ones
+constant = Constant
+identity = IdentityInitializer = Identity
+stft = STFTInitializer = STFT
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+glorot_uniform = GlorotUniform
+glorot_normal = GlorotNormal
+lecun_uniform = LecunUniform
+lecun_normal = LecunNormal
+he_uniform = HeUniform
+he_normal = HeNormal
+orthogonal = OrthogonalInitializer = Orthogonal
+
+
 def compute_fans(
     shape: Shape, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
 ) -> tuple[int, int]:
@@ -465,8 +483,6 @@ def get(identifier: Any) -> Any:
     Raises:
         ArgumentError: ``identifier`` is none of these.
     """
-    if identifier is None:
-        return None
     if isinstance(identifier, np.ndarray | np.generic | jax.Array):
         return _given_values(identifier)
     expected = "a name such as 'glorot_uniform', an Initializer, a function of shape and dtype, or an array"

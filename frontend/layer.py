@@ -6,8 +6,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
@@ -21,19 +20,23 @@ from .convert import as_array, as_tensor, cast
 from .dispatch import EagerCache, run_eagerly
 from .input_spec import assert_input_compatibility
 from .keras_tensor import KerasTensor, contains_keras_tensor
+from .layer_losses import WithLosses, running
+from .masking import are_tensors, fill_masks, mask_of, warn_of_lost_mask
 from .names import name_scope
 from .operation import shape_nest, symbolic_outputs
 from .registry import builtin
+from .remat import current_remat
+from .stateless import check_values, stateless
 from .tensor import Tensor
 from .trace import current_trace
-from .tracking import Changes, Tracked, as_before_on_failure
+from .tracking import Changes, as_before_on_failure
 from .variable import autocast
 
 _training: ContextVar[bool | None] = ContextVar("training", default=None)
 
 
 @builtin("keras", aliases=("keras.layers.Layer",))
-class Layer(Tracked):
+class Layer(WithLosses):
     """The base of all layers and models.
 
     A subclass creates its weights in ``build(input_shape)`` (or the constructor) by :meth:`add_weight`, and computes in
@@ -52,8 +55,11 @@ class Layer(Tracked):
     #: Whether ``call`` runs a function of the user's, though the class is ours: calls on arrays then run it as Python.
     runs_users_code = False
     _whole: bool
+    _regularized: bool
     _seen_state: tuple[int, ...]
     _seen_changes: int
+
+    _rematerializes = True  # where it was made in a RematScope
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls)
@@ -90,6 +96,7 @@ class Layer(Tracked):
         self._build_shapes: dict[str, Any] | None = None
         self._losses: list[Any] = []
         self._parent_path: str | None = None
+        self._remat = current_remat() if self._rematerializes else None
         self._eager = EagerCache(self.name)
         object.__setattr__(self, "_seen_state", ())
         object.__setattr__(self, "_seen_changes", -1)
@@ -198,17 +205,23 @@ class Layer(Tracked):
 
     def _run(self, args: tuple, kwargs: dict[str, Any], bound: inspect.BoundArguments) -> Any:
         trace = current_trace()
+        self._begin_losses()
         with (
+            running() if trace is None else nullcontext(),
             trace.layer(self.name) if trace else nullcontext(),
             name_scope(self.name, caller=self),
             autocast(self.compute_dtype if self.autocast else None),
         ):
             masks = self._fill_masks(bound, kwargs) if trace is not None else None  # only traced tensors carry masks
-            outputs = self.call(*args, **kwargs)
+            again = self._remat if trace is not None else None
+            call = self.call if again is None else again.apply(self)
+            outputs = call(*args, **kwargs)
+            if self.activity_regularizer is not None:
+                self._penalize_activity(outputs)
             if self.supports_masking and trace is not None:
                 self._set_masks(bound, outputs, masks)
             elif masks is not None and any(m is not None for m in jax.tree.leaves(masks)):
-                _warn_of_lost_mask(self)
+                warn_of_lost_mask(self.path, type(self).__name__)
         return outputs
 
     def _fill_masks(self, bound: inspect.BoundArguments, kwargs: dict[str, Any]) -> Any:
@@ -218,23 +231,20 @@ class Layer(Tracked):
         of each is ``<argument>_mask``.
         """
         given = bound.arguments
-        tensors = {name: value for name, value in given.items() if _is_tensors(value)}
+        tensors = {name: value for name, value in given.items() if are_tensors(value)}
         if len(tensors) == 1:
             wanted = {"mask": next(iter(tensors.values()))}
         else:
             wanted = {f"{name}_mask": value for name, value in tensors.items()}
         for name, value in wanted.items():
-            if self._takes(name) and given.get(name) is None and (mask := _mask_of(value)) is not None:
+            if self._takes(name) and given.get(name) is None and (mask := mask_of(value)) is not None:
                 kwargs[name] = mask
         explicit = kwargs.get("mask", given.get("mask"))
-        return explicit if explicit is not None else _mask_of(next(iter(given.values()), None))
+        return explicit if explicit is not None else mask_of(next(iter(given.values()), None))
 
     def _set_masks(self, bound: inspect.BoundArguments, outputs: Any, masks: Any) -> None:
         first = next(iter(bound.arguments.values()))
-        computed = self.compute_mask(first, masks)
-        for tensor, mask in zip(jax.tree.leaves(outputs), _mask_list(computed), strict=False):
-            if isinstance(tensor, Tensor) and mask is not None and tensor.keras_mask is None:
-                tensor.keras_mask = mask
+        fill_masks(outputs, self.compute_mask(first, masks))
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The mask of the outputs from that of the inputs; by default the same."""
@@ -301,6 +311,8 @@ class Layer(Tracked):
             if state != self._seen_state:
                 self._eager.clear()
                 object.__setattr__(self, "_whole", all(_is_own(layer) for layer in layers))
+                regularized = any(layer.activity_regularizer is not None for layer in layers)
+                object.__setattr__(self, "_regularized", regularized)
                 object.__setattr__(self, "_seen_state", state)
             object.__setattr__(self, "_seen_changes", changes)
         return self._whole
@@ -316,7 +328,62 @@ class Layer(Tracked):
         if _training.get() is not None and self._takes("training"):
             kwargs.setdefault("training", _training.get())
         key = (self.compute_dtype, _training.get())
-        return run_eagerly(self, args, kwargs, key, self._eager, weak=False)
+        if not self._regularized:
+            return run_eagerly(self, args, kwargs, key, self._eager, weak=False)
+        outputs, losses = run_eagerly(self._call_with_losses, args, kwargs, key, self._eager, weak=False)
+        self._begin_losses()
+        for layer, own in zip(self._flatten_layers(), losses, strict=True):
+            layer._losses.extend(own)
+        return outputs
+
+    def _call_with_losses(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs and, for each layer in it, what the call adds to the losses."""
+        outputs = self(*args, **kwargs)
+        return outputs, [list(layer._own_losses()) for layer in self._flatten_layers()]
+
+    def stateless_call(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Any, ...]:
+        """Call the layer on values for its Variables; these themselves stay as they are.
+
+        Args:
+            trainable_variables, non_trainable_variables: a tensor for each Variable in the lists of the same names.
+            args, kwargs: what the layer is called with.
+            return_losses: whether :attr:`losses` of the call are returned as well.
+
+        Returns:
+            The outputs, the new values of the non-trainable Variables, and the losses where asked for.
+
+        Raises:
+            ArgumentError: the layer is not built, or there are not as many values as Variables.
+        """
+        if not self.built:
+            raise ArgumentError(f"{self.name!r} is not built, so it has no variables yet; call it on data first")
+        trainable, others = self.trainable_variables, self.non_trainable_variables
+        check_values("trainable_variables", trainable, trainable_variables, self.name)
+        check_values("non_trainable_variables", others, non_trainable_variables, self.name)
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            outputs = self(*args, **kwargs)
+            return outputs, self.losses if return_losses else []
+
+        self._compiles_whole()  # forgets what was compiled before a change
+        (outputs, losses), new = stateless(
+            body,
+            [*trainable, *others],
+            [*trainable_variables, *non_trainable_variables],
+            args,
+            kwargs,
+            self._eager,
+            key=(id(self), return_losses, _training.get(), tuple(map(id, trainable))),
+        )
+        new = new[len(trainable) :]
+        return (outputs, new, losses) if return_losses else (outputs, new)
 
     # Arguments
 
@@ -377,18 +444,6 @@ class Layer(Tracked):
             return x
 
         return _map(convert, nest)
-
-    # Losses
-
-    def add_loss(self, loss: Any) -> None:
-        """Add a scalar to :attr:`losses` of the current call."""
-        self._losses.extend(loss if isinstance(loss, list | tuple) else [loss])
-
-    @property
-    def losses(self) -> list[Any]:
-        """Scalars added by :meth:`add_loss`, and the weights' regularization penalties."""
-        found = [loss for layer in self._flatten_layers() for loss in layer._losses]
-        return found + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
 
     # Files
 
@@ -557,31 +612,3 @@ def _shape_of(value: Any) -> Any:
 
 def _is_sole_tensor(args: tuple, dtype: str) -> bool:
     return len(args) == 1 and getattr(args[0], "dtype", None) == dtype
-
-
-def _is_tensors(value: Any) -> bool:
-    """Whether ``value`` is a tensor or a nest of nothing else."""
-    leaves = jax.tree.leaves(value)
-    return bool(leaves) and all(isinstance(leaf, Tensor | jax.Array | np.ndarray) for leaf in leaves)
-
-
-def _mask_of(value: Any) -> Any:
-    """The mask of a tensor, or the list of a nest's masks; None where no tensor has one."""
-    if isinstance(value, Tensor):
-        return value.keras_mask
-    if isinstance(value, list | tuple):
-        masks = [getattr(t, "keras_mask", None) for t in value]
-        return masks if any(m is not None for m in masks) else None
-    return None
-
-
-def _warn_of_lost_mask(layer: Layer) -> None:
-    warnings.warn(
-        f"layer {layer.path!r} (a {type(layer).__name__}) was given an input with a mask, which it does not support: "
-        "the layers after it do not see the mask. A layer that keeps masks sets self.supports_masking = True",
-        stacklevel=2,
-    )
-
-
-def _mask_list(mask: Any) -> list[Any]:
-    return list(mask) if isinstance(mask, list | tuple) else [mask]

@@ -10,15 +10,18 @@ from ..ir.errors import ArgumentError, LaminaError
 from .layer import Layer
 from .operation import shape_nest
 from .registry import builtin
+from .training.trainer import Trainer
 
 
 @builtin("keras", aliases=("keras.models.Model",))
-class Model(Layer):
-    """A model: layers in one object that can be called, saved and compiled.
+class Model(Trainer, Layer):
+    """A model: layers in one object that can be called, trained, saved and compiled.
 
     ``Model(inputs, outputs)`` makes a functional model. A subclass makes its layers in the constructor and writes
     ``call``.
     """
+
+    _rematerializes = False  # its layers do
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         functional = (
@@ -97,10 +100,6 @@ class Model(Layer):
             show_trainable=show_trainable,
             layer_range=layer_range,
         )
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """What files say about training: nothing."""
-        return {}
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Build from what :meth:`get_build_config` returned: by ``build``, or without one by tracing ``call``."""

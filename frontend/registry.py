@@ -126,9 +126,14 @@ def interpret(
         deserialize: makes an object of a config.
         expected: what the argument may be, for messages.
 
+    Returns:
+        The object; None for None.
+
     Raises:
         ArgumentError: it is none of these.
     """
+    if identifier is None:
+        return None
     found = identifier
     if isinstance(identifier, str):
         found = find_named(kind, identifier, table)

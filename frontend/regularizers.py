@@ -168,7 +168,5 @@ def get(identifier: Any) -> Any:
     Raises:
         ArgumentError: it is none of these.
     """
-    if identifier is None:
-        return None
     expected = "a name such as 'l2', a Regularizer, a function of a tensor, or None"
     return interpret("regularizer", identifier, ALL_OBJECTS, deserialize, expected)

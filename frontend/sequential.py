@@ -55,6 +55,7 @@ class Sequential(Model):
             self._all_layers = [Input(shape).history[0]]  # type: ignore[index]
         self._all_layers = [*self._all_layers, layer]
         self.built = False
+        self._forget_functions()
         self._untracked_functional = None
         if rebuild:
             self._rebuild()
@@ -64,6 +65,7 @@ class Sequential(Model):
         layer = self._all_layers[-1]
         self._all_layers = self._all_layers[:-1]
         self.built = False
+        self._forget_functions()
         self._untracked_functional = None
         if rebuild:
             self._rebuild()

@@ -62,7 +62,10 @@ def print_summary(
             table.add_row(*row)
     trainable, frozen = model.trainable_weights, model.non_trainable_weights
     lines: list[Any] = [f'[bold]Model: "{escape(model.name)}"[/]', table]
-    for title, weights in (("Total", trainable + frozen), ("Trainable", trainable), ("Non-trainable", frozen)):
+    optimizer = getattr(model, "optimizer", None)
+    state = optimizer.variables if optimizer is not None and optimizer.built else []
+    parts = {"Total": trainable + frozen + state, "Trainable": trainable, "Non-trainable": frozen}
+    for title, weights in {**parts, **({"Optimizer": state} if state else {})}.items():
         lines.append(
             f"[bold] {title} params: [/]{_coloured(f'{_count(weights):,}')} ({readable_size(_bytes(weights))})"
         )

@@ -229,26 +229,47 @@ class Tensor(TensorOperators):
         return iter([self[i] for i in range(self.shape[0])])
 
     def __bool__(self) -> bool:
-        raise _concrete_needed(
-            self, "the truth of", "use ops.where or ops.cond for a choice, ops.while_loop for a loop"
-        )
+        return bool(_value(self, "the truth of", "use ops.where or ops.cond for a choice, ops.while_loop for a loop"))
 
     def __int__(self) -> int:
-        raise _concrete_needed(self, "the integer value of", "use ops.cast(x, 'int32')")
+        return int(_value(self, "the integer value of", "use ops.cast(x, 'int32')"))
 
     __index__ = __int__
 
     def __float__(self) -> float:
-        raise _concrete_needed(self, "the float value of", "use ops.cast(x, 'float32')")
+        return float(_value(self, "the float value of", "use ops.cast(x, 'float32')"))
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise _concrete_needed(self, "the NumPy array of", "use lamina.ops in place of NumPy functions")
+        value = _value(self, "the NumPy array of", "use lamina.ops in place of NumPy functions")
+        return np.asarray(value, *args, **kwargs)
 
     def numpy(self) -> Any:
-        raise _concrete_needed(self, "the NumPy array of", "call the function outside of trace, compile or jit")
+        """Its value as a NumPy array, where the program runs at once on arrays."""
+        return np.asarray(_value(self, "the NumPy array of", "call the function outside of trace, compile or jit"))
 
     def __repr__(self) -> str:
         return f"<Tensor {self.value.type}>"
+
+    def __str__(self) -> str:
+        value = _known(self)
+        return repr(self) if value is None else str(value)
+
+    def __format__(self, spec: str) -> str:
+        value = _known(self) if spec else None
+        return str(self) if value is None else format(np.asarray(value).item() if not value.shape else value, spec)
+
+
+def _known(tensor: Tensor) -> Any:
+    from .values import value_of
+
+    return value_of(tensor)
+
+
+def _value(tensor: Tensor, what: str, way_out: str) -> Any:
+    value = _known(tensor)
+    if value is None:
+        raise _concrete_needed(tensor, what, way_out)
+    return value
 
 
 def _concrete_needed(tensor: Tensor, what: str, way_out: str) -> TracingError:

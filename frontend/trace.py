@@ -71,6 +71,10 @@ class Trace:
         self.variables: dict[Variable, Value] = {}  # what each holds at this point of the trace
         self.written: dict[Variable, None] = {}
         self.parameters: dict[Variable, Parameter] = {}
+        # Where the program runs at once on arrays: their values, and which outer value an inner one stands for.
+        self.reads_values = False
+        self.known: dict[Value, Any] = {}
+        self.aliases: dict[Value, Value] = {}
         self.kept: dict[Any, Any] = {}  # what layers keep for as long as the outermost trace lasts
 
     # Writing nodes
@@ -116,6 +120,7 @@ class Trace:
         """The stand-in inside this region for a value of the parent."""
         if outer not in self.captures:
             self.captures[outer] = Value(outer.type, name=outer.name)
+            self.root.aliases[self.captures[outer]] = outer
         return self.captures[outer]
 
     # Variables
@@ -146,6 +151,10 @@ class Trace:
             type_ = TensorType(variable.dtype, variable.shape)
             self.parameters[variable] = self.graph.add_parameter(name, type_, key=variable)
         return self.parameters[variable]
+
+    def parameter_array(self, value: Value) -> Any:
+        """What the Variable held, when the trace began, whose parameter ``value`` is; None for any other value."""
+        return next((p.key._value for p in self.graph.parameters if p.value is value), None)
 
     # Symbolic dimensions
 

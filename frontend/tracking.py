@@ -79,6 +79,15 @@ class Tracked(Operation):
                     seen.add(id(leaf))
                     yield leaf
 
+    def _own_metrics(self) -> Iterator[Any]:
+        """Metrics in its attributes; their Variables are none of its own."""
+        seen: set[int] = set()
+        for item in self._tracked:
+            for leaf in _leaves(item):
+                if _is_metric(leaf) and id(leaf) not in seen:
+                    seen.add(id(leaf))
+                    yield leaf
+
     @property
     def _layers(self) -> list[Any]:
         return list(self._own(Tracked))
@@ -250,7 +259,13 @@ def as_before_on_failure(layer: Tracked) -> Iterator[None]:
 
 
 def _is_trackable(value: Any) -> bool:
-    return isinstance(value, Variable | Tracked | SeedGenerator | list | tuple | dict | set)
+    return isinstance(value, Variable | Tracked | SeedGenerator | list | tuple | dict | set) or _is_metric(value)
+
+
+def _is_metric(value: Any) -> bool:
+    """Whether it is a metric, by its methods: the class is of a module that builds on this one."""
+    cls = type(value)
+    return hasattr(cls, "update_state") and hasattr(cls, "reset_state") and hasattr(cls, "result")
 
 
 def _leaves(item: Any) -> Iterator[Any]:

@@ -28,9 +28,10 @@ _assign_lock = threading.Lock()
 
 
 @contextmanager
-def values_follow() -> Iterator[None]:
-    """Within the block, initializers of new Variables are not run, since values from a file replace theirs."""
-    token = _values_follow.set(True)
+def values_follow(follow: bool = True) -> Iterator[None]:
+    """Within the block, initializers of new Variables are not run, since values from a file replace theirs; with False
+    they are run, whatever is around the block."""
+    token = _values_follow.set(follow)
     try:
         yield
     finally:
@@ -95,21 +96,22 @@ class Variable(TensorOperators):
             shape = _checked_shape(shape, self.name)
             initializer = _at_once(initializer, shape, standardize_dtype(dtype))
         dtype = standardize_dtype(dtype) if dtype is not None else _default_dtype(initializer)
-        self._value = _copied(initializer, dtype)
-        if shape is not None and tuple(shape) != self._value.shape:
+        self._array = _copied(initializer, dtype)
+        self._lent = True
+        if shape is not None and tuple(shape) != self._array.shape:
             raise ShapeError(
-                f"Variable {self.path!r}: expected shape {tuple(shape)}, the initial value has {self._value.shape}"
+                f"Variable {self.path!r}: expected shape {tuple(shape)}, the initial value has {self._array.shape}"
             )
         self._dtype = dtype
         self._version = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._value.shape
+        return self._array.shape
 
     @property
     def ndim(self) -> int:
-        return self._value.ndim
+        return self._array.ndim
 
     @property
     def dtype(self) -> str:
@@ -180,15 +182,30 @@ class Variable(TensorOperators):
                 f"Variable {self.path!r} has shape {self.shape}; it can't hold a value of shape {tuple(shape)}"
             )
 
-    def _set(self, array: jax.Array) -> None:
-        """Store an array that nobody else will change (a program's result)."""
+    @property
+    def _value(self) -> jax.Array:
+        """The array it holds. Whoever reads it may keep it, so it is no longer this Variable's alone."""
+        self._lent = True
+        return self._array
+
+    def _take(self) -> jax.Array:
+        """The array it holds, for a program that takes over its memory: a copy where anybody else may hold it."""
+        if self._lent:
+            with jax.enable_x64(self._array.dtype.itemsize == 8):
+                self._array = jnp.array(self._array, copy=True)
+            self._lent = False
+        return self._array
+
+    def _set(self, array: jax.Array, own: bool = False) -> None:
+        """Store an array that nobody else will change; ``own`` where nobody else holds it (a program's result)."""
         if isinstance(array, jax.core.Tracer):
             raise TracingError(
                 f"Variable {self.path!r} can't be assigned inside jax.jit or another transform of jax: it would keep a "
                 "value that ends with the transform; use lamina.jit"
             )
         with _assign_lock:  # two threads that assign at once make two versions
-            self._value = array
+            self._array = array
+            self._lent = not own
             self._version += 1
 
     def numpy(self) -> np.ndarray:

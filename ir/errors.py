@@ -35,6 +35,10 @@ class IntegerDimError(TracingError):
         self.where = where
 
 
+class DifferentiationError(LaminaError, TypeError):
+    """There is no derivative of what was asked for: of an op that has none, or of a loop in reverse mode."""
+
+
 class GuardError(LaminaError, ValueError):
     """Concrete dimensions break an assumption that the trace was made under."""
 

@@ -31,6 +31,22 @@ class _Pending:
 Pending = _Pending()
 
 
+class _Through:
+    """The sentinel of a transform rule that follows from what an op is made of."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __repr__(self) -> str:
+        return f"by its {self.what}"
+
+
+#: A composite is transformed by transforming its decomposition.
+ByDecomposition = _Through("decomposition")
+#: An op with regions is transformed by transforming these; the transform itself knows how (passes/).
+ByRegions = _Through("regions")
+
+
 @dataclass(frozen=True)
 class NotDifferentiable:
     """In place of a derivative: there is none, for ``reason``."""
@@ -75,6 +91,25 @@ class Call:
         return self.attributes[name]
 
 
+@dataclass(frozen=True)
+class Linear:
+    """In a transpose rule, the place of an operand that the op is linear in and whose value therefore is not known."""
+
+    type: TensorType
+
+    @property
+    def shape(self) -> tuple[DimLike, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.type.dtype
+
+    @property
+    def rank(self) -> int:
+        return len(self.type.shape)
+
+
 InferRule = Callable[..., Any]  # (call, *operand types) -> type or tuple of types
 EvaluateRule = Callable[..., Any]  # (call, *arrays) -> array or tuple of arrays
 DecomposeRule = Callable[..., Any]  # (builder, call, *values) -> value or tuple of values
@@ -96,7 +131,19 @@ class OpDef:
         elementwise: each result element depends on the operand elements at its place only; all shapes are equal.
         commutative: the two operands may be swapped.
         pure: same operands, same results, and nobody can tell whether it ran (so it may be merged, moved, dropped).
-        batch, jvp, transpose, vjp: transform rules; ``vjp`` only where a composite has a better one.
+        jvp: ``(builder, call, primals, tangents, results) -> tangent(s)``. Primals and results are the node's values;
+            a tangent is a value of its primal's type, or None for zero. A tangent enters linearly: by ops that have a
+            ``transpose``. Or :class:`NotDifferentiable`, :data:`ByRegions`, :data:`ByDecomposition`.
+        transpose: ``(builder, call, cotangent(s), *operands) -> cotangent(s)`` of an op that is linear in those
+            operands that are a :class:`Linear`; others are values. Takes one cotangent for each result (a tuple where
+            there are several, None for zero) and gives one for each operand (None for those that are not linear, and
+            for zero). None: the op is not linear in anything.
+        vjp: ``(builder, call, operands, results, cotangent(s)) -> cotangents``, where a composite has a better reverse
+            derivative than jvp and transpose make of its decomposition. One cotangent for each operand, or None.
+        vjp_attributes: attributes with which the op gives further results, after its own: on the way forward it is used
+            with them, and ``vjp`` finds them among the results.
+        batch: ``(builder, call, size, operands, batched) -> value(s)``. The operands marked in ``batched`` (at least
+            one is) have one more dimension of ``size``, the first; so do all results.
     """
 
     name: str
@@ -111,8 +158,9 @@ class OpDef:
     pure: bool = True
     batch: Any = Pending
     jvp: Any = Pending
-    transpose: Any = Pending
+    transpose: Any = None
     vjp: Any = None
+    vjp_attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_composite(self) -> bool:
@@ -141,6 +189,7 @@ def composite(
     name: str, meaning: str, infer: InferRule | None = None, **fields: Any
 ) -> Callable[[DecomposeRule], OpDef]:
     """Decorator: declare a composite whose decomposition is the decorated ``(builder, call, *values)``."""
+    fields = {"jvp": ByDecomposition, "batch": ByDecomposition, **fields}
 
     def wrap(rule: DecomposeRule) -> OpDef:
         return declare(OpDef(name, meaning, infer, decompose=rule, **fields))

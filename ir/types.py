@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -181,6 +182,34 @@ def _size(dim: object) -> int:
     if size < 0:
         raise ShapeError(f"a dimension is an integer >= 0, received {size}")
     return size
+
+
+def has_tangent(type_: TensorType) -> bool:
+    """Whether values of a type have derivatives: those of float and complex types do."""
+    return is_float(type_.dtype) or is_complex(type_.dtype)
+
+
+def lowest(dtype: np.dtype) -> Any:
+    """The identity of ``maximum``: -inf, the least integer, False."""
+    if dtype == BOOL:
+        return False
+    if is_integer(dtype):
+        return ml_dtypes.iinfo(dtype).min
+    return -np.inf if _has_infinity(dtype) else ml_dtypes.finfo(dtype).min
+
+
+def highest(dtype: np.dtype) -> Any:
+    """The identity of ``minimum``: inf, the greatest integer, True."""
+    if dtype == BOOL:
+        return True
+    if is_integer(dtype):
+        return ml_dtypes.iinfo(dtype).max
+    return np.inf if _has_infinity(dtype) else ml_dtypes.finfo(dtype).max
+
+
+def _has_infinity(dtype: np.dtype) -> bool:
+    """False for the float8 types whose greatest bit patterns are finite."""
+    return bool(np.isinf(np.array(np.inf, dtype)))
 
 
 def static_shape(type_: TensorType) -> tuple[int, ...]:

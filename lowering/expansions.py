@@ -107,9 +107,19 @@ def positions(builder: Builder, shape: Sequence[int], dtype: np.dtype = UI32) ->
 
 
 def _words(builder: Builder, key: Value, shape: Sequence[int]) -> list[Value]:
-    """The two words of a key, each broadcast to ``shape``."""
-    halves = [builder.slice(key, start=(i,), limit=(i + 1,), strides=(1,)) for i in (0, 1)]
-    return [builder.broadcast_in_dim(builder.reshape(half, shape=()), shape=tuple(shape), dims=()) for half in halves]
+    """The two words of each key, each over all elements of ``shape``: of shape batch + ``shape``."""
+    batch = key.shape[:-1]
+    start, whole = (0,) * len(batch), tuple(range(len(batch)))
+    halves = [builder.slice(key, start=(*start, i), limit=(*batch, i + 1), strides=(1,) * key.rank) for i in (0, 1)]
+    return [
+        builder.broadcast_in_dim(builder.reshape(half, shape=batch), shape=(*batch, *shape), dims=whole)
+        for half in halves
+    ]
+
+
+def _for_each(builder: Builder, key: Value, x: Value) -> Value:
+    """``x`` for each key of the batch."""
+    return builder.broadcast_to(x, (*key.shape[:-1], *x.shape))
 
 
 def _threefry(builder: Builder, key: Sequence[Value], high: Value, low: Value) -> tuple[Value, Value]:
@@ -139,6 +149,7 @@ def _threefry_at_positions(builder: Builder, key: Value, shape: Sequence[int]) -
         place = positions(builder, shape, UI64)
         low = builder.astype(place, UI32)
         high = builder.astype(builder.shift_right_logical(place, builder.full_like(place, 32)), UI32)
+    high, low = (_for_each(builder, key, word) for word in (high, low))
     return _threefry(builder, _words(builder, key, shape), high, low)
 
 
@@ -154,15 +165,18 @@ def threefry_bits(builder: Builder, call: Call, key: Value) -> Value:
 
 def threefry_split(builder: Builder, call: Call, key: Value) -> Value:
     """``jax.random.split``: key ``i`` is the hash of ``i``."""
-    count = call["count"]
-    words = _threefry_at_positions(builder, key, (count,))
-    return builder.concatenate(*[builder.reshape(w, shape=(count, 1)) for w in words], axis=1)
+    return _side_by_side(builder, _threefry_at_positions(builder, key, (call["count"],)))
+
+
+def _side_by_side(builder: Builder, words: Sequence[Value]) -> Value:
+    """Two words as keys."""
+    columns = [builder.reshape(w, shape=(*w.shape, 1)) for w in words]
+    return builder.concatenate(*columns, axis=words[0].rank)
 
 
 def threefry_fold_in(builder: Builder, call: Call, key: Value, data: Value) -> Value:
     """``jax.random.fold_in``: the hash of the counter (0, data)."""
-    words = _threefry(builder, _words(builder, key, ()), builder.full_like(data, 0), data)
-    return builder.concatenate(*[builder.reshape(w, shape=(1,)) for w in words], axis=0)
+    return _side_by_side(builder, _threefry(builder, _words(builder, key, ()), builder.full_like(data, 0), data))
 
 
 def _mix(builder: Builder, x: Value, addend: Value | None = None) -> Value:
@@ -185,9 +199,10 @@ def dropout_bits(builder: Builder, call: Call, seed: Value) -> Value:
     """The hash of each element's linear index, as ir/ops/random.py defines it."""
     shape = concrete(call, *call["shape"])
     first, second = _words(builder, seed, ())
-    one = _mix(builder, builder.xor(first, builder.constant(SEED_SALT, UI32)))
+    one = _mix(builder, builder.xor(first, builder.full_like(first, np.uint32(SEED_SALT))))
     two = _mix(builder, builder.xor(second, one))
     one = _mix(builder, builder.add(one, two))
     two = _mix(builder, builder.xor(two, one))
-    one, two = (builder.broadcast_to(k, shape) for k in (one, two))
-    return _mix(builder, builder.xor(positions(builder, shape), one), two)
+    batch = tuple(range(one.rank))
+    one, two = (builder.broadcast_in_dim(k, shape=(*k.shape, *shape), dims=batch) for k in (one, two))
+    return _mix(builder, builder.xor(_for_each(builder, seed, positions(builder, shape)), one), two)

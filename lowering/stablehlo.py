@@ -82,7 +82,7 @@ LOWERINGS: dict[str, Rule] = {
     "call": stablehlo_control.call,
     "custom_call": op("stablehlo.custom_call", attributes.custom_call),
     "custom_vjp": inlined(),
-    "remat": inlined(),
+    "remat": stablehlo_control.remat,
     "composite": stablehlo_control.composite,
     # collectives
     "all_reduce": op("stablehlo.all_reduce", attributes.all_reduce),

@@ -58,3 +58,10 @@ def composite(emitter: Emitter, node: Node, *operands: ir.Value) -> ir.Operation
         emitter.result_types(node),
         {"name": string(name), "composite_attributes": attributes, "decomposition": symbol(body)},
     )
+
+
+def remat(emitter: Emitter, node: Node, *operands: ir.Value) -> list[ir.Value]:
+    """The region in place; the second time behind a barrier, so that XLA does not merge it with the first."""
+    if node.attributes["again"] and operands:
+        operands = tuple(emitter.create("stablehlo.optimization_barrier", operands, [o.type for o in operands]).results)
+    return emitter.graph(node.regions[0], operands)

@@ -80,6 +80,10 @@ SCALED = {
     "cholesky": 32,
     "triangular_solve": 64,
     "qr": 64,
+    "lu": 32,
+    "lu_solve": 64,
+    "det": 256,  # of the result and the matrix: a product of pivots, each a sum of products
+    "slogdet": 32,
     "while": 8,
     "scan": 16,
     "remat": 2,
@@ -92,6 +96,7 @@ SCALED = {
     "attention": 32,
     "lstm_step": 64,  # sums of up to nine products before tanh
     "gru_step": 64,
+    "polygamma": 64,  # below 0 the difference of two
     "softmax": 16,
     "log_softmax": 16,
     "logsumexp": 16,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from op_draw import FLOATS, INTEGERS, Case, Draw, case, use
 
+from lamina.ir import evaluate
 from lamina.ir.types import BOOL, UI32, is_integer
 
 # Composites.
@@ -49,6 +50,13 @@ def _activation(d: Draw, name: str) -> Case:
 @case("gelu")
 def _gelu(d: Draw, name: str) -> Case:
     return use(name, d.tame(d.dtype(FLOATS), d.shape(), -6, 6), approximate=d.bool())
+
+
+@case("polygamma")
+def _polygamma(d: Draw, name: str) -> Case:
+    x = d.tame(d.dtype(FLOATS), d.shape(), -4, 8)
+    near = np.abs(x - np.rint(x)) < 0.1  # poles at 0, -1, -2 ...
+    return use(name, np.where(near & (x < 1), x.dtype.type(0.5), x), order=d.int(1, 3))
 
 
 @case("logaddexp")
@@ -188,3 +196,26 @@ def _attention(d: Draw, name: str) -> Case:
         causal=d.bool(),
         scale=d.pick(None, 0.5),
     )
+
+
+def _pivoting(d: Draw, shape: tuple[int, ...]) -> np.ndarray:
+    """Matrices whose pivots no rounding changes: a large one in each column, rows in any order."""
+    dtype, (*batch, m, n) = d.dtype(("f32", "f64", "f16", "bf16", "c64", "c128")), shape
+    a = d.tame(dtype, shape, -0.5, 0.5) + 4 * np.eye(m, n, dtype=dtype)
+    orders = d.rng.random((*batch, m)).argsort(-1)[..., np.newaxis]
+    return np.take_along_axis(a, orders, -2).astype(dtype)
+
+
+@case("lu", "det", "slogdet")
+def _elimination(d: Draw, name: str) -> Case:
+    m, n = d.int(0, 4), d.int(0, 4)
+    return use(name, _pivoting(d, (*d.shape(high=2, most=3), m, n if name == "lu" else m)))
+
+
+@case("lu_solve")
+def _lu_solve(d: Draw, name: str) -> Case:
+    n = d.int(1, 4)
+    a = _pivoting(d, (*d.shape(high=1), n, n))
+    factors, _, order = evaluate(use("lu", a)[0], a)[0]
+    right = d.tame(a.dtype, (*a.shape[:-1], d.int(0, 3)))
+    return use(name, a, factors, order, right, transpose=d.bool())

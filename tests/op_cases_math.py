@@ -363,21 +363,27 @@ def _qr(d: Draw, name: str) -> Case:
 # Random bits.
 
 
+def _keys(d: Draw) -> np.ndarray:
+    """A key, or a batch of them."""
+    return d.wild(UI32, (*d.pick((), (), (3,), (2, 1)), 2))
+
+
 @case("threefry_bits")
 def _threefry_bits(d: Draw, name: str) -> Case:
-    return use(name, d.wild(UI32, (2,)), shape=d.shape(), dtype=d.dtype(("ui8", "ui16", "ui32", "ui64")))
+    return use(name, _keys(d), shape=d.shape(), dtype=d.dtype(("ui8", "ui16", "ui32", "ui64")))
 
 
 @case("threefry_split")
 def _threefry_split(d: Draw, name: str) -> Case:
-    return use(name, d.wild(UI32, (2,)), count=d.int(0, 5))
+    return use(name, _keys(d), count=d.int(0, 5))
 
 
 @case("threefry_fold_in")
 def _threefry_fold_in(d: Draw, name: str) -> Case:
-    return use(name, d.wild(UI32, (2,)), d.wild(UI32, ()))
+    key = _keys(d)
+    return use(name, key, d.wild(UI32, key.shape[:-1]))
 
 
 @case("dropout_bits")
 def _dropout_bits(d: Draw, name: str) -> Case:
-    return use(name, d.wild(UI32, (2,)), shape=d.shape())
+    return use(name, _keys(d), shape=d.shape())

@@ -13,4 +13,4 @@ def _step(d: Draw, name: str) -> Case:
     states = [d.tame(dtype, (batch, units)) for _ in range(2 if name == "lstm_step" else 1)]
     biases = [d.tame(dtype, (wide,) if name == "lstm_step" else (2, wide))] * bias
     kernels = d.tame(dtype, (inputs, wide)), d.tame(dtype, (units, wide))
-    return use(name, d.tame(dtype, (batch, inputs)), *states, *kernels, *biases, bias=bias)
+    return use(name, d.tame(dtype, (batch, inputs)), *states, *kernels, *biases, bias=bias, gates=d.bool())

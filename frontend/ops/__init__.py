@@ -67,6 +67,7 @@ from .fourier import fft, fft2, ifft2, irfft, istft, rfft, stft
 from .einops import rearrange
 from .control import associative_scan, cond, fori_loop, map, scan, switch, while_loop
 from .gradient import custom_gradient
+from .vectorized import vectorize, vectorized_map
 from .ctc import ctc_decode, ctc_loss
 
 __all__ = [
@@ -106,5 +107,6 @@ __all__ = [
     "stop_gradient", "subtract", "sum", "swapaxes", "swish", "switch", "take", "take_along_axis", "tan", "tanh",
     "tanh_shrink", "tensordot", "threshold", "tile", "top_k", "trace", "transpose", "trapezoid", "tri", "tril",
     "triu", "true_divide", "trunc", "unfold", "unique", "unravel_index", "unstack", "vander", "var", "vdot",
+    "vectorize", "vectorized_map",
     "view", "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "while_loop", "zeros", "zeros_like",
 ]

@@ -57,8 +57,9 @@ def no_bool(x: Any) -> Tensor:
 
 
 def scalar(value: Any, dtype: Any) -> Tensor:
-    """A constant without dimensions."""
-    return require_trace().constant(np.asarray(value).astype(element_type(dtype)))
+    """A constant without dimensions; of a number beyond the type's range an infinity."""
+    with np.errstate(over="ignore"):
+        return require_trace().constant(np.asarray(value).astype(element_type(dtype)))
 
 
 def filled(shape: Sequence[DimLike], value: Any, dtype: Any) -> Tensor:

@@ -9,10 +9,9 @@ import numpy as np
 from ...ir.dims import DimLike
 from ...ir.errors import ArgumentError, ShapeError
 from ..convert import as_tensor, cast, emit, match_shape, normalize_axes, promote_float
-from ..convert import broadcast_to as stretch
 from ..dispatch import public_op
 from ..tensor import Tensor
-from ..trace import all_captures, require_trace, trace_region
+from ..trace import require_trace
 from . import building as b
 from .product import matrix_product
 
@@ -88,108 +87,63 @@ def qr(x: Any, mode: str = "reduced") -> tuple[Tensor, Tensor]:
     return require_trace().emit("qr", (x,), {"full": mode == "complete"})  # type: ignore[return-value]
 
 
-# By elimination with partial pivoting: one turn of a loop for each column.
+# By LU factorization.
 
 
-def _eliminated(a: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``a`` brought to upper triangular form: (it, ``right`` after the same steps, rows' order, parity)."""
-    *batch, n, _ = b.shape_of(a)
-    order = b.iota((*batch, n), len(batch))
-    parity = b.filled(tuple(batch), 1, a.dtype)
-    types = [b.scalar(0, "int32").value.type, *(t.value.type for t in (a, right, order, parity))]
-
-    def step(k: Tensor, a: Tensor, right: Tensor, order: Tensor, parity: Tensor) -> tuple[Tensor, ...]:
-        rows = b.iota((*batch, n), len(batch))
-        at_k = b.compare("EQ", rows, stretch(k, (*batch, n)))
-        column = _pick(a, b.spread(at_k, (*batch, 1, n), [*range(len(batch)), len(batch) + 1]))
-        size = b.select(b.compare("GE", rows, stretch(k, (*batch, n))), emit("abs", column), -1)
-        pivot = emit("argmax", size, axis=len(batch))
-        at_pivot = b.compare("EQ", rows, b.spread(pivot, (*batch, n), range(len(batch))))
-        parity = b.select(b.compare("EQ", pivot, stretch(k, tuple(batch))), parity, emit("negate", parity))
-        a, right = (_exchanged(t, at_k, at_pivot) for t in (a, right))
-        order = b.reshape(_exchanged(b.reshape(order, (*batch, n, 1)), at_k, at_pivot), (*batch, n))
-        below = b.compare("GT", rows, stretch(k, (*batch, n)))
-        column = _pick(a, b.spread(at_k, (*batch, 1, n), [*range(len(batch)), len(batch) + 1]))
-        top = b.reduce("reduce_sum", b.select(at_k, column, 0), (len(batch),), True)
-        usable = b.compare("NE", top, 0)
-        factor = b.select(below, b.divide(column, stretch(b.select(usable, top, 1), b.shape_of(column))), 0)
-        return (b.add(k, 1), *(_less_multiples(t, factor, at_k) for t in (a, right)), order, parity)
-
-    def more(k: Tensor, *rest: Tensor) -> Tensor:
-        return b.compare("LT", k, b.dim_tensor(n, "int32"))
-
-    regions = [trace_region(more, types), trace_region(step, types)]
-    captured = all_captures(regions)
-    trace = require_trace()
-    held = [Tensor(value, trace) for value in captured]
-    results = trace.emit(
-        "while",
-        (*held, b.scalar(0, "int32"), a, right, order, parity),
-        {"consts": len(held)},
-        [region.close(captured) for region in regions],
-    )
-    return results[1:]  # type: ignore[return-value]
-
-
-def _pick(a: Tensor, here: Tensor) -> Tensor:
-    """The column of ``a`` where ``here`` holds."""
-    return b.reduce("reduce_sum", b.select(stretch(here, b.shape_of(a)), a, 0), (a.ndim - 1,))
-
-
-def _row(a: Tensor, here: Tensor) -> Tensor:
-    """The row of ``a`` where ``here`` holds, [..., 1, columns]."""
-    wide = b.spread(here, b.shape_of(a), range(a.ndim - 1))
-    return b.reduce("reduce_sum", b.select(wide, a, 0), (a.ndim - 2,), True)
-
-
-def _exchanged(a: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """``a`` with two rows exchanged, each named by where it is True."""
-    shape, axes = b.shape_of(a), range(a.ndim - 1)
-    one, two = (stretch(_row(a, here), shape) for here in (first, second))
-    return b.select(b.spread(first, shape, axes), two, b.select(b.spread(second, shape, axes), one, a))
-
-
-def _less_multiples(a: Tensor, factor: Tensor, here: Tensor) -> Tensor:
-    """``a`` minus ``factor`` times one of its rows."""
-    shape = b.shape_of(a)
-    return b.subtract(a, emit("multiply", b.spread(factor, shape, range(a.ndim - 1)), stretch(_row(a, here), shape)))
-
-
-def _empty_right(a: Tensor) -> Tensor:
-    return b.filled((*b.shape_of(a)[:-1], 1), 0, a.dtype)
-
-
-def _log_determinant(x: Tensor) -> tuple[Tensor, Tensor]:
-    from .padding import diagonal_of_last
-
-    upper, _, _, parity = _eliminated(x, _empty_right(x))
-    diagonal = diagonal_of_last(upper, 0)
-    sign = b.reduce("reduce_prod", emit("sign", diagonal), (diagonal.ndim - 1,))
-    logs = b.reduce("reduce_sum", emit("log", emit("abs", diagonal)), (diagonal.ndim - 1,))
-    return emit("multiply", sign, parity), logs
+def _factors(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``L`` and ``U`` in one matrix, the row each was exchanged with, and the order of rows."""
+    return require_trace().emit("lu", (a,), {})  # type: ignore[return-value]
 
 
 @public_op(weak=False)
 def det(x: Any) -> Tensor:
-    """The determinant."""
-    from .padding import diagonal_of_last
+    """The determinant.
 
+    Its derivative is the cofactors, also where the matrix is singular: of matrices up to 3 by 3 always; of larger ones
+    where all pivots but the last are not zero, and else zeros.
+    """
     x = _square(x, "det")
-    upper, _, _, parity = _eliminated(x, _empty_right(x))
-    diagonal = diagonal_of_last(upper, 0)
-    return emit("multiply", b.reduce("reduce_prod", diagonal, (diagonal.ndim - 1,)), parity)
+    for size in (1, 2, 3):
+        if b.shape_of(x)[-1] == size:
+            return _small_determinant(_elements(x, size))
+    return emit("det", x)
+
+
+def _elements(x: Tensor, n: int) -> list[list[Tensor]]:
+    """The elements of ``n`` by ``n`` matrices, by row and column; each for all of the batch."""
+    *batch, _, _ = b.shape_of(x)
+    axis = len(batch)
+
+    def element(i: int, j: int) -> Tensor:
+        return b.reshape(b.cut(b.cut(x, axis, i, i + 1), axis + 1, j, j + 1), batch)
+
+    return [[element(i, j) for j in range(n)] for i in range(n)]
+
+
+def _small_determinant(rows: list[list[Tensor]]) -> Tensor:
+    """By expansion along the first row."""
+    first, *others = rows
+    if not others:
+        return first[0]
+    total = None
+    for j, element in enumerate(first):
+        minor = _small_determinant([row[:j] + row[j + 1 :] for row in others])
+        term = b.multiply(element, minor)
+        total = term if total is None else (b.subtract if j % 2 else b.add)(total, term)
+    assert total is not None
+    return total
 
 
 @public_op(weak=False)
 def slogdet(x: Any) -> tuple[Tensor, Tensor]:
     """The determinant's sign, and the logarithm of its absolute value."""
-    return _log_determinant(_square(x, "slogdet"))
+    return require_trace().emit("slogdet", (_square(x, "slogdet"),), {})  # type: ignore[return-value]
 
 
 @public_op(weak=False)
 def logdet(x: Any) -> Tensor:
     """The logarithm of the determinant's absolute value."""
-    return _log_determinant(_square(x, "logdet"))[1]
+    return require_trace().emit("slogdet", (_square(x, "logdet"),), {})[1]
 
 
 def _solved(a: Tensor, right: Tensor, op: str) -> Tensor:
@@ -199,8 +153,8 @@ def _solved(a: Tensor, right: Tensor, op: str) -> Tensor:
     if right.ndim != a.ndim:
         raise ShapeError(f"{op}: expected a right side of the rank of {a!r}, or one less; received {right!r}")
     right = match_shape(right, (*b.shape_of(a)[:-1], b.shape_of(right)[-1]), f"{op}: rows of both sides must be equal")
-    upper, reduced, _, _ = _eliminated(a, right)
-    result = _triangular(upper, reduced, False, op)
+    factors, _, order = _factors(a)
+    result = emit("lu_solve", a, factors, order, right)
     return b.reshape(result, b.shape_of(result)[:-1]) if vector else result
 
 
@@ -221,46 +175,7 @@ def inv(x: Any) -> Tensor:
 @public_op(weak=False)
 def lu_factor(x: Any) -> tuple[Tensor, Tensor]:
     """Lower times upper triangular, both in one matrix, and for each row the one it was exchanged with."""
-    x = _square(x, "lu_factor")
-    *batch, n, _ = b.shape_of(x)
-    size = b.static_dim(n, "lu_factor", "the size of the matrices")
-    upper, _, order, _ = _eliminated(x, _empty_right(x))
-    # P x = L U: L from U by a solve, since elimination keeps U only.
-    rows = emit(
-        "gather",
-        x,
-        b.reshape(order, (*batch, n, 1)),
-        offset_dims=(len(batch) + 1,),
-        collapsed_slice_dims=(len(batch),),
-        operand_batching_dims=range(len(batch)),
-        start_indices_batching_dims=range(len(batch)),
-        start_index_map=(len(batch),),
-        index_vector_dim=len(batch) + 1,
-        slice_sizes=(*(1,) * len(batch), 1, n),
-    )
-    lower = _transposed(_triangular(upper, _transposed(rows), False, "lu_factor", transpose=True))
-    shape = b.shape_of(x)
-    strictly = b.compare("GT", b.iota(shape, x.ndim - 2), b.iota(shape, x.ndim - 1))
-    return b.select(strictly, lower, upper), _pivots(order, size)
-
-
-def _pivots(order: Tensor, size: int) -> Tensor:
-    """The exchanges that lead to an order of rows, one for each place, as LAPACK lists them."""
-    *batch, _ = b.shape_of(order)
-    axis = len(batch)
-    current = b.iota((*batch, size), axis)
-    found = []
-    for i in range(size):
-        wanted = b.cut(order, axis, i, i + 1)
-        here = b.compare("EQ", current, stretch(wanted, b.shape_of(current)))
-        place = b.reduce("reduce_sum", b.select(here, b.iota(b.shape_of(current), axis), 0), (axis,), True)
-        first = b.cut(current, axis, i, i + 1)
-        current = b.select(here, stretch(first, b.shape_of(current)), current)
-        current = b.select(
-            b.compare("EQ", b.iota(b.shape_of(current), axis), i), stretch(wanted, b.shape_of(current)), current
-        )
-        found.append(place)
-    return b.concatenate(found, axis)
+    return _factors(_square(x, "lu_factor"))[:2]
 
 
 # Norms.

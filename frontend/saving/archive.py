@@ -120,7 +120,7 @@ def write_keras(
     write_beside(Path(path), write)
 
 
-def write_beside(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Have ``write`` fill a new file next to ``path``, then rename it, so that no half-written file is ever seen.
 
     Raises:

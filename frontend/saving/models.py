@@ -58,7 +58,7 @@ def load_model(
     Args:
         filepath: the file.
         custom_objects: name to class or function, for what is neither built in nor registered.
-        compile: taken for Keras's sake; a loaded model is not set up for training.
+        compile: set it up for training as it was when it was saved, with the optimizer's state.
         safe_mode: whether Python bytecode in the file (from a lambda) is refused.
 
     Raises:
@@ -73,7 +73,7 @@ def load_model(
     _refuse_other_kinds(filepath, "load_model")
     name = os.fspath(filepath)
     with open_keras(filepath) as file:
-        config = {k: v for k, v in file.config.items() if k != "compile_config"}
+        config = {k: v for k, v in file.config.items() if compile or k != "compile_config"}
         with object_sharing_scope(), safe_mode_scope(safe_mode), values_follow():
             model = deserialize_keras_object(config, custom_objects=custom_objects, safe_mode=safe_mode)
         if not isinstance(model, Model):
@@ -83,7 +83,8 @@ def load_model(
 
 
 def save_model(model: Layer, filepath: str | Path, overwrite: bool = True) -> None:
-    """Write a model, its config and its weights, as a ``.keras`` file, which appears whole or not at all.
+    """Write a model, its config, its weights and its optimizer's state, as a ``.keras`` file, which appears whole or
+    not at all.
 
     Args:
         model: the model; build it first, or there are no weights to write.
@@ -192,13 +193,14 @@ def _check_built(model: Layer, doing: str) -> None:
 
 
 def _written_state(model: Layer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays by path and layer names by owner path, for the writer."""
+    """Arrays by path and names by owner path, for the writer."""
+    from ..optimizers.optimizer import Optimizer
     from .state import owners
 
     weights: dict[str, np.ndarray] = {}
     names: dict[str, str] = {}
     for owner in owners(model):
-        if isinstance(owner.layer, Layer):
+        if isinstance(owner.layer, Layer | Optimizer):
             store: dict[str, Any] = {}
             owner.layer.save_own_variables(store)
             prefix = f"{owner.path}/vars" if owner.path else "vars"
@@ -208,7 +210,7 @@ def _written_state(model: Layer) -> tuple[dict[str, np.ndarray], dict[str, str]]
 
 
 class _Group(Mapping[str, np.ndarray]):
-    """A layer's arrays in a file, as ``load_own_variables`` takes them."""
+    """A layer's or an optimizer's arrays in a file, as ``load_own_variables`` takes them."""
 
     def __init__(self, weights: Weights, owner: str) -> None:
         self._weights = weights
@@ -226,8 +228,11 @@ class _Group(Mapping[str, np.ndarray]):
 
 
 def _read_state(model: Layer, weights: Weights, name: str, skip_mismatch: bool) -> None:
-    """Have all layers read their weights. Unless ``skip_mismatch``, one that does not fit leaves all as they were."""
-    before = [(v, v._value) for v in model.variables]
+    """Have all layers and optimizers read their variables. Unless ``skip_mismatch``, one that does not fit leaves all
+    as they were."""
+    from .state import owners
+
+    before = [(v, v._value) for owner in owners(model) for v in owner.variables()]
     try:
         wrong, skipped = _read_layers(model, weights)
     except FileFormatError:
@@ -250,26 +255,26 @@ def _read_state(model: Layer, weights: Weights, name: str, skip_mismatch: bool) 
 
 def _read_layers(model: Layer, weights: Weights) -> tuple[list[str], list[str]]:
     """What did not fit, and the containers in containers that the file, as of Keras before 3.13, does not have."""
+    from ..optimizers.optimizer import Optimizer
     from .state import owners
 
     wrong: list[str] = []
     skipped: dict[str, None] = {}
     for owner in owners(model):
-        if not isinstance(owner.layer, Layer):
+        if not isinstance(owner.layer, Layer | Optimizer):
             continue
         missing = next((c for c in owner.containers if not weights.has_group(c)), None)
         if missing is None:
             wrong.extend(_read_layer(owner, weights))
-        elif list(owner.layer._own(Variable)):
+        elif owner.variables():
             skipped[missing] = None
     return wrong, list(skipped)
 
 
 def _read_layer(owner: Owner, weights: Weights) -> list[str]:
     """Have a layer read its weights; where they do not fit it keeps its own, and what is wrong is returned."""
-    layer = owner.layer
-    assert isinstance(layer, Layer)
-    before = [(v, v._value) for v in layer._own(Variable)]
+    layer: Any = owner.layer
+    before = [(v, v._value) for v in owner.variables()]
     try:
         layer.load_own_variables(_Group(weights, owner.path))
     except FileFormatError:
@@ -277,7 +282,8 @@ def _read_layer(owner: Owner, weights: Weights) -> list[str]:
     except Exception as error:  # a user's load_own_variables may raise anything
         _restore(before)
         what = f"no array {error}" if isinstance(error, KeyError) else str(error)
-        return [f"{owner.path or 'the model itself'} (layer {layer.path!r}): {what}"]
+        which = f"layer {layer.path!r}" if isinstance(layer, Layer) else layer.name
+        return [f"{owner.path or 'the model itself'} ({which}): {what}"]
     return []
 
 

@@ -4,6 +4,7 @@ import importlib as _importlib
 
 for _topic in (
     "elementwise",
+    "bits",
     "shape",
     "contraction",
     "reduction",

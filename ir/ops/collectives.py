@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..batching import rules as batching
+from ..batching.axes import moved
+from ..derivatives import collectives as derivatives
+from ..derivatives import rules
 from ..dims import same
 from ..errors import ArgumentError, ShapeError, UnsupportedError
 from ..opdef import Attribute, Call, OpDef, declare
@@ -69,6 +73,9 @@ ALL_REDUCE = declare(
         _alone(_identity),
         {"groups": _GROUPS},
         regions=("body",),
+        jvp=derivatives.sum_only,
+        transpose=derivatives.all_reduce_transpose,
+        batch=batching.elementwise,
     )
 )
 
@@ -88,6 +95,9 @@ ALL_GATHER = declare(
         _infer_all_gather,
         _alone(_identity),
         {"axis": Attribute("int"), "groups": _GROUPS},
+        jvp=derivatives.linear,
+        transpose=derivatives.all_gather_transpose,
+        batch=moved("axis"),
     )
 )
 
@@ -114,6 +124,9 @@ REDUCE_SCATTER = declare(
         _alone(_identity),
         {"axis": Attribute("int"), "groups": _GROUPS},
         regions=("body",),
+        jvp=derivatives.sum_only,
+        transpose=derivatives.reduce_scatter_transpose,
+        batch=moved("axis"),
     )
 )
 
@@ -149,6 +162,9 @@ ALL_TO_ALL = declare(
             "split_count": Attribute("int"),
             "groups": _GROUPS,
         },
+        jvp=derivatives.linear,
+        transpose=derivatives.all_to_all_transpose,
+        batch=moved("split_axis", "concat_axis"),
     )
 )
 
@@ -179,6 +195,9 @@ COLLECTIVE_PERMUTE = declare(
         _infer_permute,
         _evaluate_permute,
         {"pairs": Attribute("groups")},
+        jvp=derivatives.linear,
+        transpose=derivatives.collective_permute_transpose,
+        batch=batching.elementwise,
     )
 )
 
@@ -194,5 +213,7 @@ PARTITION_ID = declare(
         "The number of the partition that runs, 0 in evaluation (StableHLO: partition_id)",
         _infer_partition_id,
         lambda call: np.uint32(0),
+        jvp=rules.constant,
+        batch=batching.elementwise,
     )
 )

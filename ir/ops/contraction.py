@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..batching import contraction as batching
+from ..derivatives import contraction as derivatives
 from ..dims import DimLike
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
@@ -108,6 +110,9 @@ declare(
             "dtype": Attribute("dtype?", None),
             "precision": Attribute("str", "default"),
         },
+        batch=batching.dot_general,
+        jvp=derivatives.bilinear,
+        transpose=derivatives.dot_general_transpose,
     )
 )
 
@@ -266,5 +271,8 @@ declare(
             "dtype": Attribute("dtype?", None),
             "reversal": Attribute("any", None),
         },
+        batch=batching.convolution,
+        jvp=derivatives.bilinear,
+        transpose=derivatives.convolution_transpose,
     )
 )

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..batching import rules as batching
 from ..errors import ArgumentError, DTypeError, ShapeError, UnsupportedError
-from ..opdef import Attribute, Call, OpDef, declare
+from ..opdef import Attribute, ByRegions, Call, NotDifferentiable, OpDef, declare
 from ..regions import check_region, check_region_count
-from ..types import BOOL, I32, TensorType, is_complex, is_float, static_shape
+from ..types import BOOL, I32, TensorType, has_tangent, static_shape
 
 _PREDICATE = TensorType(BOOL)
 
@@ -48,6 +49,8 @@ WHILE = declare(
         _evaluate_while,
         {"consts": Attribute("int", 0)},
         regions=("cond", "body"),
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )
 
@@ -104,6 +107,8 @@ SCAN = declare(
             "reverse": Attribute("bool", False),
         },
         regions=("body",),
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )
 
@@ -142,6 +147,8 @@ COND = declare(
         _infer_cond,
         _evaluate_cond,
         regions=("branches",),
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )
 
@@ -159,6 +166,8 @@ CALL = declare(
         lambda call, *types: call["results"],
         _evaluate_call,
         {"callee": Attribute("str"), "results": Attribute("types")},
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )
 
@@ -168,6 +177,8 @@ OPTIMIZATION_BARRIER = declare(
         "The operands, unchanged; no rewrite moves across it (StableHLO: optimization_barrier)",
         lambda call, *types: types,
         lambda call, *arrays: arrays,
+        jvp=lambda b, call, primals, tangents, results: tuple(tangents),
+        batch=batching.elementwise,
     )
 )
 
@@ -190,6 +201,8 @@ CUSTOM_CALL = declare(
             "has_side_effect": Attribute("bool", False),
         },
         pure=False,
+        jvp=NotDifferentiable("its target alone knows what it does; wrap it with custom_gradient"),
+        batch=batching.by_loop,
     )
 )
 
@@ -212,16 +225,22 @@ COMPOSITE = declare(
         _evaluate_body,
         {"name": Attribute("str"), "attrs": Attribute("str", "")},
         regions=("body",),
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )
 
 REMAT = declare(
     OpDef(
         "remat",
-        "A region whose inner values the derivative computes again and does not keep (jax.checkpoint)",
+        "A region whose inner values the derivative computes again and does not keep; again: this is the second time, "
+        "not to be merged with the first (jax.checkpoint)",
         _infer_body,
         _evaluate_body,
+        {"again": Attribute("bool", False)},
         regions=("body",),
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )
 
@@ -236,11 +255,6 @@ def _infer_custom_vjp(call: Call, *types: TensorType) -> tuple[TensorType, ...]:
     return results
 
 
-def has_tangent(type_: TensorType) -> bool:
-    """Whether values of a type have derivatives: float and complex do."""
-    return is_float(type_.dtype) or is_complex(type_.dtype)
-
-
 CUSTOM_VJP = declare(
     OpDef(
         "custom_vjp",
@@ -250,5 +264,7 @@ CUSTOM_VJP = declare(
         _infer_custom_vjp,
         _evaluate_body,
         regions=("primal", "forward", "backward"),
+        jvp=ByRegions,
+        batch=ByRegions,
     )
 )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..batching import indexing as batching
+from ..derivatives import indexing as derivatives
 from ..dims import DimLike, ge, same
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
@@ -180,6 +182,9 @@ GATHER = declare(
             "slice_sizes": Attribute("dims"),
             "indices_are_sorted": Attribute("bool", False),
         },
+        jvp=derivatives.linear_in_first,
+        transpose=derivatives.gather_transpose,
+        batch=batching.gather,
     )
 )
 
@@ -252,7 +257,7 @@ def _check_update(
 def _evaluate_scatter(call: Call, *operands: np.ndarray) -> tuple[np.ndarray, ...]:
     count = len(operands) // 2
     indices, updates = operands[count], operands[count + 1 :]
-    results = [np.array(x) for x in operands[:count]]
+    results = [np.array(x, order="C") for x in operands[:count]]  # updated in place as flat arrays
     shape = results[0].shape
     inserted = call["inserted_window_dims"] + call["input_batching_dims"]
     window_dims = [d for d in range(len(shape)) if d not in inserted]
@@ -308,6 +313,9 @@ SCATTER = declare(
             "unique_indices": Attribute("bool", False),
         },
         regions=("body",),
+        jvp=derivatives.scatter_jvp,
+        transpose=derivatives.scatter_transpose,
+        batch=batching.scatter,
     )
 )
 
@@ -380,6 +388,8 @@ SORT = declare(
         _evaluate_sort,
         {"axis": Attribute("int"), "stable": Attribute("bool", True)},
         regions=("comparator",),
+        jvp=derivatives.sort_jvp,
+        batch=batching.along_axis,
     )
 )
 
@@ -410,5 +420,7 @@ TOP_K = declare(
         _infer_top_k,
         _evaluate_top_k,
         {"k": Attribute("int")},
+        jvp=derivatives.top_k_jvp,
+        batch=batching.elementwise,
     )
 )

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..batching import linalg as batching
+from ..derivatives import linalg as derivatives
 from ..dims import ge, min_dim, same
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
@@ -60,6 +62,9 @@ FFT = declare(
         _infer_fft,
         _evaluate_fft,
         {"kind": Attribute("str"), "length": Attribute("dims")},
+        jvp=derivatives.linear,
+        transpose=derivatives.fft_transpose,
+        batch=batching.elementwise,
     )
 )
 
@@ -102,6 +107,8 @@ CHOLESKY = declare(
         _infer_cholesky,
         _evaluate_cholesky,
         {"lower": Attribute("bool", True)},
+        jvp=derivatives.cholesky_jvp,
+        batch=batching.elementwise,
     )
 )
 
@@ -166,6 +173,9 @@ TRIANGULAR_SOLVE = declare(
             "unit_diagonal": Attribute("bool", False),
             "transpose": Attribute("str", "NO_TRANSPOSE"),
         },
+        jvp=derivatives.triangular_solve_jvp,
+        transpose=derivatives.triangular_solve_transpose,
+        batch=batching.triangular_solve,
     )
 )
 
@@ -193,5 +203,7 @@ QR = declare(
         _infer_qr,
         _evaluate_qr,
         {"full": Attribute("bool", False)},
+        jvp=derivatives.qr_jvp,
+        batch=batching.elementwise,
     )
 )

@@ -11,6 +11,9 @@ from itertools import product
 
 import numpy as np
 
+from ..batching import reduction as batching
+from ..derivatives import reduction as derivatives
+from ..derivatives import windows
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
 from ..regions import check_region, check_region_count, fold_at, on_arrays, simple_region
@@ -112,6 +115,9 @@ REDUCE = declare(
         _evaluate_reduce,
         {"axes": Attribute("ints")},
         regions=("body",),
+        jvp=derivatives.reduce_jvp,
+        transpose=derivatives.reduce_transpose,
+        batch=batching.reduce,
     )
 )
 
@@ -187,6 +193,9 @@ REDUCE_WINDOW = declare(
             "padding": Attribute("pairs"),
         },
         regions=("body",),
+        jvp=windows.reduce_window_jvp,
+        transpose=windows.reduce_window_transpose,
+        batch=batching.reduce_window,
     )
 )
 
@@ -244,5 +253,8 @@ SELECT_AND_SCATTER = declare(
         _evaluate_select_and_scatter,
         {"window": Attribute("dims"), "strides": Attribute("ints"), "padding": Attribute("pairs")},
         regions=("select", "scatter"),
+        jvp=windows.select_and_scatter_jvp,
+        transpose=windows.select_and_scatter_transpose,
+        batch=batching.select_and_scatter,
     )
 )

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..batching import shape as batching
+from ..derivatives import rules
+from ..derivatives import shape as derivatives
 from ..dims import Dim, DimLike, ge, same
 from ..errors import ArgumentError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
@@ -27,8 +30,18 @@ from .checks import (
 )
 
 
-def _shape_op(name: str, meaning: str, infer: Any, evaluate: Any, **attributes: Attribute) -> OpDef:
-    return declare(OpDef(name, meaning, infer, evaluate, attributes))
+def _shape_op(
+    name: str,
+    meaning: str,
+    infer: Any,
+    evaluate: Any,
+    *,
+    jvp: Any = derivatives.linear,
+    transpose: Any = None,
+    batch: Any = batching.elementwise,
+    **attributes: Attribute,
+) -> OpDef:
+    return declare(OpDef(name, meaning, infer, evaluate, attributes, jvp=jvp, transpose=transpose, batch=batch))
 
 
 def _not_negative(call: Call, shape: Sequence[DimLike]) -> None:
@@ -78,6 +91,7 @@ _shape_op(
     _infer_constant,
     lambda call: call["value"],
     value=Attribute("array"),
+    jvp=rules.constant,
 )
 _shape_op(
     "iota",
@@ -87,6 +101,7 @@ _shape_op(
     dtype=Attribute("dtype"),
     shape=Attribute("dims"),
     axis=Attribute("int"),
+    jvp=rules.constant,
 )
 _shape_op(
     "dim_value",
@@ -95,6 +110,7 @@ _shape_op(
     _dim_value,
     dim=Attribute("dim"),
     dtype=Attribute("dtype", I32),
+    jvp=rules.constant,
 )
 
 
@@ -184,6 +200,8 @@ _shape_op(
     _infer_reshape,
     _reshape,
     shape=Attribute("dims"),
+    transpose=derivatives.reshape_transpose,
+    batch=batching.reshape,
 )
 _shape_op(
     "transpose",
@@ -191,6 +209,8 @@ _shape_op(
     _infer_transpose,
     lambda call, x: x.transpose(call["permutation"]),
     permutation=Attribute("ints"),
+    transpose=derivatives.transpose_transpose,
+    batch=batching.transpose,
 )
 _shape_op(
     "broadcast_in_dim",
@@ -199,6 +219,8 @@ _shape_op(
     _broadcast,
     shape=Attribute("dims"),
     dims=Attribute("ints"),
+    transpose=derivatives.broadcast_in_dim_transpose,
+    batch=batching.broadcast_in_dim,
 )
 _shape_op(
     "match_shape",
@@ -206,6 +228,8 @@ _shape_op(
     _infer_match_shape,
     _match_shape,
     shape=Attribute("dims"),
+    transpose=derivatives.match_shape_transpose,
+    batch=batching.reshape,
 )
 _shape_op(
     "reverse",
@@ -213,6 +237,8 @@ _shape_op(
     _infer_reverse,
     lambda call, x: np.flip(x, call["axes"]),
     axes=Attribute("ints"),
+    transpose=derivatives.reverse_transpose,
+    batch=batching.reverse,
 )
 
 
@@ -339,6 +365,8 @@ _shape_op(
     start=Attribute("dims"),
     limit=Attribute("dims"),
     strides=Attribute("ints"),
+    transpose=derivatives.slice_transpose,
+    batch=batching.slice_,
 )
 _shape_op(
     "pad",
@@ -348,6 +376,8 @@ _shape_op(
     low=Attribute("dims"),
     high=Attribute("dims"),
     interior=Attribute("ints"),
+    transpose=derivatives.pad_transpose,
+    batch=batching.pad,
 )
 _shape_op(
     "concatenate",
@@ -355,6 +385,8 @@ _shape_op(
     _infer_concatenate,
     lambda call, *xs: np.concatenate(xs, call["axis"]),
     axis=Attribute("int"),
+    transpose=derivatives.concatenate_transpose,
+    batch=batching.concatenate,
 )
 _shape_op(
     "dynamic_slice",
@@ -362,10 +394,16 @@ _shape_op(
     _infer_dynamic_slice,
     lambda call, x, *starts: x[_window(x, call["sizes"], starts)],
     sizes=Attribute("dims"),
+    jvp=derivatives.linear_in_first,
+    transpose=derivatives.dynamic_slice_transpose,
+    batch=batching.dynamic_slice,
 )
 _shape_op(
     "dynamic_update_slice",
     "The operand with the window at the (clamped) starts replaced (StableHLO spec, dynamic_update_slice)",
     _infer_dynamic_update_slice,
     _dynamic_update_slice,
+    jvp=derivatives.dynamic_update_slice,
+    transpose=derivatives.dynamic_update_slice_transpose,
+    batch=batching.dynamic_update_slice,
 )

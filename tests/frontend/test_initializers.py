@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from lamina.frontend import initializers, seed
+from lamina.frontend import constraints, initializers, regularizers, seed
 from lamina.frontend.names import clear_session
 from lamina.frontend.saving import deserialize_keras_object, serialize_keras_object
 from lamina.ir.errors import ArgumentError, ShapeError
@@ -189,7 +189,14 @@ def test_every_public_name_of_keras_is_there():
     names = {name for name in dir(keras.initializers) if not name.startswith("_")}
     classes = {name for name in names if inspect.isclass(getattr(keras.initializers, name))}
     assert classes <= set(initializers.ALL_OBJECTS)
-    assert {"get", "serialize", "deserialize"} <= set(dir(initializers))
+    assert names <= set(dir(initializers))
+    assert initializers.glorot_uniform is initializers.GlorotUniform
+
+
+@pytest.mark.parametrize("module, theirs", [(regularizers, keras.regularizers), (constraints, keras.constraints)])
+def test_every_public_name_of_regularizers_and_constraints_is_there(module, theirs):
+    assert {name for name in dir(theirs) if not name.startswith("_")} <= set(dir(module))
+    assert module.get(None) is None
 
 
 def test_get_takes_what_layers_take():

@@ -148,13 +148,15 @@ def test_float64_weights(tmp_path):
 
 
 def test_a_compiled_keras_model_loads(tmp_path):
-    """Its optimizer and losses are left aside."""
+    """It is set up for training as it was; test_optimizer_files.py looks at the optimizer's state."""
     theirs, _ = both(mlp)
     theirs.compile(optimizer="adam", loss="mse", metrics=["accuracy"])
     x = draw(8, 8)
     theirs.fit(x, draw(8, 3), epochs=1, verbose=0)
     theirs.save(tmp_path / "m.keras")
-    assert_close(lamina.load(tmp_path / "m.keras")(x), theirs(x, training=False))
+    loaded = lamina.load(tmp_path / "m.keras")
+    assert_close(loaded(x), theirs(x, training=False))
+    assert loaded.compiled and loaded.loss == "mse" and int(loaded.optimizer.iterations) == 1
 
 
 def test_custom_objects(tmp_path):

@@ -157,9 +157,20 @@ def recurrent_step(gates, states, biases):
         dtype, (batch, inputs, units), bias = draw(floats), draw(st.tuples(dims, dims, dims)), draw(st.booleans())
         width = gates * units
         shapes = [(batch, inputs), *[(batch, units)] * states, (inputs, width), (units, width)]
-        return [TensorType(dtype, s) for s in shapes + [(*biases, width)] * bias], {"bias": bias}
+        return [TensorType(dtype, s) for s in shapes + [(*biases, width)] * bias], {"bias": bias, "gates": draw(flag)}
 
     return example
+
+
+def matrices(draw, square=True):
+    a = draw(types(least=2, most=4))
+    return a.with_shape((*a.shape[:-1], a.shape[-2])) if square else a
+
+
+def lu_solve(draw):
+    a = matrices(draw)
+    order = TensorType("i32", a.shape[:-1])
+    return [a, a, order, a.with_shape((*a.shape[:-1], draw(dims)))], {"transpose": draw(flag)}
 
 
 flag = st.booleans()
@@ -191,6 +202,7 @@ EXAMPLES = {
     "relu": elementwise(numbers),
     "relu6": elementwise(numbers),
     "gelu": elementwise(approximate=flag),
+    "polygamma": elementwise(order=st.integers(1, 4)),
     "threshold": elementwise(threshold=st.just(0.5), value=st.just(2.0)),
     "logaddexp": elementwise(operands=2),
     "stop_gradient": elementwise(st.sampled_from(["f32", "i32", "i1", "c64"])),
@@ -221,6 +233,9 @@ EXAMPLES = {
     "attention": attention,
     "lstm_step": recurrent_step(4, 2, ()),
     "gru_step": recurrent_step(3, 1, (2,)),
+    "lu": lambda draw: ([matrices(draw, square=False)], {}),
+    "lu_solve": lu_solve,
+    **{name: lambda draw: ([matrices(draw)], {}) for name in ("det", "slogdet")},
 }
 
 

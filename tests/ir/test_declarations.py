@@ -7,10 +7,13 @@ import pytest
 
 from lamina.ir import OPS, Attribute, Builder, NotDifferentiable, Pending
 from lamina.ir.errors import ArgumentError
-from lamina.ir.opdef import _KINDS, REQUIRED, OpDef, declare, normalize_attributes
+from lamina.ir.opdef import _KINDS, REQUIRED, ByDecomposition, ByRegions, OpDef, declare, normalize_attributes
+from lamina.passes.differentiate.forward_regions import RULES as FORWARD
+from lamina.passes.differentiate.reverse_regions import EXPANSIONS
+from lamina.passes.differentiate.reverse_regions import RULES as REVERSE
+from lamina.passes.vectorize.regions import RULES as BATCHING
 
 OPERATIONS = [pytest.param(op, id=name) for name, op in sorted(OPS.items())]
-TRANSFORMS = ("batch", "jvp", "transpose", "vjp")
 SOURCE = re.compile(r"\((.*)(StableHLO|CHLO|XLA|jax\.|keras\.|arXiv:|defined in |\b(19|20)\d\d\b)(.*)\)")
 
 
@@ -54,20 +57,24 @@ def test_flags_fit_together(op):
     assert isinstance(op.pure, bool) and isinstance(op.commutative, bool)
 
 
-def test_transform_rules_are_there_or_pending():
-    pending = {field: [] for field in TRANSFORMS}
-    for op in OPS.values():
-        for field in TRANSFORMS:
-            rule = getattr(op, field)
-            # A composite is transformed through its decomposition where it has no rule of its own.
-            if rule is Pending and not op.is_composite:
-                pending[field].append(op.name)
-            assert rule in (None, Pending) or callable(rule) or isinstance(rule, NotDifferentiable)
-            if isinstance(rule, NotDifferentiable):
-                assert rule.reason, f"{op.name}: say why there is no {field}"
-    for field, names in pending.items():
-        print(f"{field}: {len(names)} primitives pending: {', '.join(names) or 'none'}")
-    assert pending["vjp"] == [], "an op has a vjp or None, for the derivative comes from jvp and transpose"
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_every_op_has_a_derivative_and_a_batching_rule(op):
+    for field in ("jvp", "batch"):
+        rule = getattr(op, field)
+        assert rule is not Pending, f"{op.name}: say what its {field} is"
+        if rule is ByDecomposition:
+            assert op.is_composite
+        elif rule is ByRegions:
+            assert op.name in (FORWARD if field == "jvp" else BATCHING)
+        elif isinstance(rule, NotDifferentiable):
+            assert field == "jvp" and rule.reason, f"{op.name}: say why there is none"
+        else:
+            assert callable(rule)
+    if op.jvp is ByRegions:
+        assert op.name in REVERSE or op.name in EXPANSIONS
+    assert op.transpose is None or callable(op.transpose)
+    assert op.vjp is None or (op.is_composite and callable(op.vjp))
+    assert all(name in op.attributes for name in op.vjp_attributes)
 
 
 def test_a_declaration_with_a_hole_is_refused():

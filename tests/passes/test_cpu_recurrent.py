@@ -26,8 +26,12 @@ func @main(%x: f32[2,3], %h: f32[2,1], %c: f32[2,1], %w: f32[3,4], %u: f32[1,4])
   %2 = add(%0, %1) : f32[2,4] @cell
   %3 = constant {value=f32[4] [0.5,0.5,1.0,0.5]} : f32[4] @cell
   %4 = broadcast_in_dim(%3) {shape=[2,4], dims=[1]} : f32[2,4] @cell
-  %5 = multiply(%2, %4) : f32[2,4] @cell
-  %6 = tanh(%5) : f32[2,4] @cell
+  %5 = constant {value=f32[4] [0.5,0.5,0.0,0.5]} : f32[4] @cell
+  %6 = broadcast_in_dim(%5) {shape=[2,4], dims=[1]} : f32[2,4] @cell
+  %7 = multiply(%2, %4) : f32[2,4] @cell
+  %8 = tanh(%7) : f32[2,4] @cell
+  %9 = multiply(%8, %4) : f32[2,4] @cell
+  %10 = add(%9, %6) : f32[2,4] @cell
 """
 
 
@@ -87,12 +91,14 @@ def test_a_step_has_one_tanh_for_all_gates():
 
 
 @settings(max_examples=20)
-@given(st.sampled_from(["f32", "f64"]), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.booleans())
-def test_steps_of_any_size(dtype, batch, inputs, units, bias):
+@given(
+    st.sampled_from(["f32", "f64"]), *[st.integers(1, n) for n in (3, 4, 3)], st.booleans(), st.booleans()
+)  # fmt: skip
+def test_steps_of_any_size(dtype, batch, inputs, units, bias, gates):
     graph = Graph()
     shapes = [(batch, inputs), (batch, units), (batch, units), (inputs, 4 * units), (units, 4 * units)]
     operands = [graph.add_input(TensorType(dtype, s)) for s in [*shapes, *[(4 * units,)] * bias]]
-    graph.outputs = list(Builder(graph).lstm_step(*operands, bias=bias))
+    graph.outputs = list(Builder(graph).lstm_step(*operands, bias=bias, gates=gates))
     before = Module({"main": graph})
     after, fired = rewritten(before)
     assert fired == ["lstm_by_one_tanh"]

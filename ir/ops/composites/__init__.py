@@ -4,6 +4,7 @@ import importlib as _importlib
 
 for _topic in (
     "activations",
+    "special",
     "reductions",
     "normalization",
     "pooling",
@@ -13,5 +14,6 @@ for _topic in (
     "attention",
     "resize",
     "recurrent",
+    "factorization",
 ):
     _importlib.import_module(f".{_topic}", __name__)

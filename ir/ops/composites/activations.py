@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from ...batching import rules as batching
+from ...batching.axes import moved
 from ...builder import Builder
+from ...derivatives import activations as derivatives
 from ...dims import DimLike
 from ...errors import ShapeError
 from ...graph import Graph, Value
-from ...opdef import Attribute, Call, DecomposeRule, OpDef, composite
+from ...opdef import Attribute, ByDecomposition, Call, DecomposeRule, OpDef, composite
 from ...types import I32, TensorType
 from ..checks import allowed_types
 from .rules import all_axes, expect_operands, like_operand, one_axis, without
 
 
 def _activation(
-    name: str, meaning: str, families: str = "f", **attributes: Attribute
+    name: str, meaning: str, families: str = "f", *, jvp: Any = ByDecomposition, **attributes: Attribute
 ) -> Callable[[DecomposeRule], OpDef]:
     """Declare an elementwise activation: one operand, a result of its type."""
-    return composite(name, meaning, like_operand(families), attributes=attributes, elementwise=True)
+    return composite(
+        name,
+        meaning,
+        like_operand(families),
+        attributes=attributes,
+        elementwise=True,
+        jvp=jvp,
+        batch=batching.elementwise,
+    )
 
 
 def _greater(b: Builder, x: Value, bound: float) -> Value:
@@ -32,12 +44,12 @@ def _less(b: Builder, x: Value, bound: float) -> Value:
     return b.compare(x, b.full_like(x, bound), direction="LT")
 
 
-@_activation("relu", "max(x, 0); NaN stays (jax.nn.relu)", "fi")
+@_activation("relu", "max(x, 0); NaN stays (jax.nn.relu)", "fi", jvp=derivatives.relu)
 def _relu(b: Builder, c: Call, x: Value) -> Value:
     return b.maximum(x, b.full_like(x, 0))
 
 
-@_activation("relu6", "min(max(x, 0), 6) (jax.nn.relu6; Krizhevsky 2010)", "fi")
+@_activation("relu6", "min(max(x, 0), 6) (jax.nn.relu6; Krizhevsky 2010)", "fi", jvp=derivatives.relu6)
 def _relu6(b: Builder, c: Call, x: Value) -> Value:
     return b.minimum(b.maximum(x, b.full_like(x, 0)), b.full_like(x, 6))
 
@@ -54,6 +66,7 @@ def _leaky_relu(b: Builder, c: Call, x: Value) -> Value:
     "elu",
     "x where x > 0, else alpha * (exp(x) - 1) (jax.nn.elu; Clevert et al. 2015, arXiv:1511.07289)",
     alpha=Attribute("float", 1.0),
+    jvp=derivatives.elu,
 )
 def _elu(b: Builder, c: Call, x: Value) -> Value:
     positive = _greater(b, x, 0)
@@ -90,6 +103,7 @@ def _celu(b: Builder, c: Call, x: Value) -> Value:
     "x * P(normal <= x), exact through erfc or approximate through tanh (jax.nn.gelu; Hendrycks and "
     "Gimpel 2016, arXiv:1606.08415)",
     approximate=Attribute("bool"),
+    jvp=derivatives.gelu,
 )
 def _gelu(b: Builder, c: Call, x: Value) -> Value:
     k = partial(b.full_like, x)
@@ -101,7 +115,7 @@ def _gelu(b: Builder, c: Call, x: Value) -> Value:
     return b.multiply(x, b.multiply(k(0.5), b.add(k(1), b.tanh(inner))))
 
 
-@_activation("silu", "x * logistic(x) (jax.nn.silu; Elfwing et al. 2017, arXiv:1702.03118)")
+@_activation("silu", "x * logistic(x) (jax.nn.silu; Elfwing et al. 2017, arXiv:1702.03118)", jvp=derivatives.silu)
 def _silu(b: Builder, c: Call, x: Value) -> Value:
     return b.multiply(x, b.logistic(x))
 
@@ -112,6 +126,8 @@ def _silu(b: Builder, c: Call, x: Value) -> Value:
     like_operand("f", "x", "y"),
     elementwise=True,
     commutative=True,
+    jvp=derivatives.logaddexp,
+    batch=batching.elementwise,
 )
 def _logaddexp(b: Builder, c: Call, x: Value, y: Value) -> Value:
     delta = b.subtract(x, y)
@@ -120,7 +136,7 @@ def _logaddexp(b: Builder, c: Call, x: Value, y: Value) -> Value:
     return b.select(b.compare(delta, delta, direction="NE"), b.add(x, y), finite)
 
 
-@_activation("softplus", "log(exp(x) + 1) = logaddexp(x, 0) (jax.nn.softplus)")
+@_activation("softplus", "log(exp(x) + 1) = logaddexp(x, 0) (jax.nn.softplus)", jvp=derivatives.softplus)
 def _softplus(b: Builder, c: Call, x: Value) -> Value:
     return b.logaddexp(x, b.full_like(x, 0))
 
@@ -130,7 +146,7 @@ def _softsign(b: Builder, c: Call, x: Value) -> Value:
     return b.divide(x, b.add(b.abs(x), b.full_like(x, 1)))
 
 
-@_activation("log_sigmoid", "log(logistic(x)) = -softplus(-x) (jax.nn.log_sigmoid)")
+@_activation("log_sigmoid", "log(logistic(x)) = -softplus(-x) (jax.nn.log_sigmoid)", jvp=derivatives.log_sigmoid)
 def _log_sigmoid(b: Builder, c: Call, x: Value) -> Value:
     return b.negate(b.softplus(b.negate(x)))
 
@@ -236,6 +252,8 @@ def _less_its_maximum(b: Builder, x: Value, axis: int) -> Value:
     "exp(x - max) / sum(exp(x - max)) along axis (jax.nn.softmax)",
     _along_axis,
     attributes={"axis": Attribute("int", -1)},
+    jvp=derivatives.softmax,
+    batch=moved("axis"),
 )
 def _softmax(b: Builder, c: Call, x: Value) -> Value:
     axis = one_axis(c, x.rank)
@@ -248,6 +266,8 @@ def _softmax(b: Builder, c: Call, x: Value) -> Value:
     "x - max - log(sum(exp(x - max))) along axis (jax.nn.log_softmax)",
     _along_axis,
     attributes={"axis": Attribute("int", -1)},
+    jvp=derivatives.log_softmax,
+    batch=moved("axis"),
 )
 def _log_softmax(b: Builder, c: Call, x: Value) -> Value:
     axis = one_axis(c, x.rank)
@@ -267,6 +287,8 @@ def _infer_logsumexp(c: Call, *types: TensorType) -> TensorType:
     "log(sum(exp(x))) over axes without overflow; an empty sum is -inf (jax.nn.logsumexp)",
     _infer_logsumexp,
     attributes={"axes": Attribute("ints"), "keepdims": Attribute("bool", False)},
+    jvp=derivatives.logsumexp,
+    batch=moved("axes"),
 )
 def _logsumexp(b: Builder, c: Call, x: Value) -> Value:
     axes = all_axes(c, x.rank)
@@ -292,6 +314,7 @@ def _ascending(dtype: np.dtype) -> Graph:
     "adds up the cumulative sums of the support; after Martins and Astudillo 2016, arXiv:1602.02068)",
     _along_axis,
     attributes={"axis": Attribute("int", -1)},
+    batch=moved("axis"),
 )
 def _sparsemax(b: Builder, c: Call, x: Value) -> Value:
     axis = one_axis(c, x.rank)
@@ -330,6 +353,7 @@ def _halved(c: Call, shape: tuple[DimLike, ...], axis: int) -> tuple[DimLike, ..
     "a * logistic(b), a and b the halves of x along axis (jax.nn.glu; Dauphin et al. 2016, arXiv:1612.08083)",
     _infer_glu,
     attributes={"axis": Attribute("int", -1)},
+    batch=moved("axis"),
 )
 def _glu(b: Builder, c: Call, x: Value) -> Value:
     axis = one_axis(c, x.rank)

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from ...batching.reduction import along_axis
 from ...builder import Builder, binary_region
+from ...derivatives import cumulative as derivatives
 from ...dims import max_dim
 from ...graph import Value
 from ...opdef import Attribute, Call, composite
-from ...types import TensorType
+from ...types import TensorType, highest, lowest
 from ..checks import allowed_types
-from .rules import expect_operands, highest, lowest, one_axis, wide
+from .rules import expect_operands, one_axis, wide
 
 #: How many elements a block has.
 BLOCK = 8
@@ -81,7 +83,9 @@ def _moved(b: Builder, x: Value, axis: int, low: int, high: int, neutral: Value)
     return b.pad(x, neutral, low=lows, high=highs, interior=(0,) * x.rank)
 
 
-def _cumulative(name: str, meaning: str, families: str, op: str, initial: Callable[[np.dtype], object]) -> None:
+def _cumulative(
+    name: str, meaning: str, families: str, op: str, initial: Callable[[np.dtype], object], **derivative: Any
+) -> None:
     """Declare the cumulative reduction by the binary ``op`` from the start value ``initial(dtype)``."""
 
     def infer(c: Call, *types: TensorType) -> TensorType:
@@ -90,7 +94,9 @@ def _cumulative(name: str, meaning: str, families: str, op: str, initial: Callab
         one_axis(c, types[0].rank)
         return types[0]
 
-    @composite(name, meaning, infer, attributes={"axis": Attribute("int"), "reverse": Attribute("bool", False)})
+    attributes = {"axis": Attribute("int"), "reverse": Attribute("bool", False)}
+
+    @composite(name, meaning, infer, attributes=attributes, batch=along_axis, **derivative)
     def rule(b: Builder, c: Call, x: Value) -> Value:
         axis, ones = one_axis(c, x.rank), (1,) * x.rank
         if isinstance(x.shape[axis], int):
@@ -116,6 +122,8 @@ _cumulative(
     "fic",
     "add",
     lambda dtype: 0,
+    jvp=derivatives.linear,
+    transpose=derivatives.cumsum_transpose,
 )
 _cumulative(
     "cumprod",
@@ -125,6 +133,18 @@ _cumulative(
     lambda dtype: 1,
 )
 _cumulative(
-    "cummax", "greatest element up to each along axis, NaN after a NaN (jax.lax.cummax)", "fi", "maximum", lowest
+    "cummax",
+    "greatest element up to each along axis, NaN after a NaN (jax.lax.cummax)",
+    "fi",
+    "maximum",
+    lowest,
+    jvp=derivatives.extremum_jvp,
 )
-_cumulative("cummin", "least element up to each along axis, NaN after a NaN (jax.lax.cummin)", "fi", "minimum", highest)
+_cumulative(
+    "cummin",
+    "least element up to each along axis, NaN after a NaN (jax.lax.cummin)",
+    "fi",
+    "minimum",
+    highest,
+    jvp=derivatives.extremum_jvp,
+)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...batching import normalization as batching
 from ...builder import Builder
+from ...derivatives import normalization as derivatives
 from ...errors import ShapeError
 from ...graph import Value
 from ...opdef import Attribute, Call, composite
@@ -65,6 +67,8 @@ def _infer_layer_norm(c: Call, *types: TensorType) -> TensorType:
         "scale": Attribute("bool", True),
         "center": Attribute("bool", True),
     },
+    vjp=derivatives.layer_norm_vjp,
+    batch=batching.over_axes,
 )
 def _layer_norm(b: Builder, c: Call, x: Value, *weights: Value) -> Value:
     axes = all_axes(c, x.rank)
@@ -92,6 +96,8 @@ def _infer_rms_norm(c: Call, *types: TensorType) -> TensorType:
     "order (keras.ops.rms_normalization; Zhang and Sennrich 2019, arXiv:1910.07467)",
     _infer_rms_norm,
     attributes={"axes": Attribute("ints"), "epsilon": Attribute("float", 1e-6), "scale": Attribute("bool", True)},
+    vjp=derivatives.rms_norm_vjp,
+    batch=batching.over_axes,
 )
 def _rms_norm(b: Builder, c: Call, x: Value, *weights: Value) -> Value:
     axes = all_axes(c, x.rank)
@@ -120,6 +126,8 @@ def _infer_batch_norm(c: Call, *types: TensorType) -> TensorType:
         "scale": Attribute("bool", True),
         "center": Attribute("bool", True),
     },
+    vjp=derivatives.batch_norm_vjp,
+    batch=batching.batch_norm,
 )
 def _batch_norm(b: Builder, c: Call, x: Value, mean: Value, variance: Value, *weights: Value) -> Value:
     axis = one_axis(c, x.rank)

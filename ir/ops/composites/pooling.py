@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-from ...builder import Builder, binary_region
+from ...batching import pooling as batching
+from ...builder import Builder
+from ...derivatives import pooling as derivatives
 from ...dims import ge
 from ...errors import ArgumentError
 from ...graph import Value
@@ -14,6 +13,7 @@ from ...types import TensorType
 from ..checks import allowed_types, at_least, one_per
 from ..reduction import window_count
 from .rules import expect_operands, lowest
+from .windows import pool, window_counts
 
 _ATTRIBUTES = {"window": Attribute("ints"), "strides": Attribute("ints"), "padding": Attribute("pairs")}
 
@@ -33,28 +33,16 @@ def _infer(families: str) -> InferRule:
     return infer
 
 
-def _pool(b: Builder, c: Call, x: Value, strides: Sequence[int], op: str, initial: object) -> Value:
-    ones = (1,) * x.rank
-    return b.reduce_window(
-        x,
-        b.constant(initial, x.dtype),
-        window=c["window"],
-        strides=strides,
-        base_dilation=ones,
-        window_dilation=ones,
-        padding=c["padding"],
-        regions=[binary_region(op, x.dtype)],
-    )
-
-
 @composite(
     "max_pool",
     "greatest element of each window; padding never wins (keras.ops.max_pool)",
     _infer("fi"),
     attributes=_ATTRIBUTES,
+    vjp=derivatives.max_pool_vjp,
+    batch=batching.pool,
 )
 def _max_pool(b: Builder, c: Call, x: Value) -> Value:
-    return _pool(b, c, x, c["strides"], "maximum", lowest(x.dtype))
+    return pool(b, c, x, c["strides"], "maximum", lowest(x.dtype))
 
 
 @composite(
@@ -63,14 +51,10 @@ def _max_pool(b: Builder, c: Call, x: Value) -> Value:
     "(keras.ops.average_pool does not count it)",
     _infer("f"),
     attributes={**_ATTRIBUTES, "count_padding": Attribute("bool", False)},
+    jvp=derivatives.linear,
+    transpose=derivatives.avg_pool_transpose,
+    batch=batching.pool,
 )
 def _avg_pool(b: Builder, c: Call, x: Value) -> Value:
-    total = _pool(b, c, x, c["strides"], "add", 0)
-    if c["count_padding"] or all(pair == (0, 0) for pair in c["padding"]):
-        return b.divide(total, b.full_like(total, math.prod(c["window"])))
-    # A dimension whose windows are single elements needs no counting: it is one element long here, and stretches.
-    plain = [size == 1 and pair == (0, 0) for size, pair in zip(c["window"], c["padding"], strict=True)]
-    shape = [1 if skip else dim for skip, dim in zip(plain, x.shape, strict=True)]
-    strides = [1 if skip else stride for skip, stride in zip(plain, c["strides"], strict=True)]
-    counts = _pool(b, c, b.full(shape, 1, x.dtype), strides, "add", 0)
-    return b.divide(total, b.broadcast_to(counts, total.shape))
+    total = pool(b, c, x, c["strides"], "add", 0)
+    return b.divide(total, window_counts(b, c, x.shape, total))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...builder import Builder
+from ...derivatives.recurrent import gru_step_vjp, lstm_step_vjp
 from ...dims import DimLike
 from ...errors import ShapeError
 from ...graph import Value
@@ -58,43 +59,57 @@ def gates(b: Builder, z: Value, units: DimLike, count: int) -> list[Value]:
     return [b.slice(z, start=(0, i * units), limit=(rows, (i + 1) * units), strides=(1, 1)) for i in range(count)]
 
 
-def _infer_lstm(c: Call, *types: TensorType) -> tuple[TensorType, TensorType]:
+def _infer_lstm(c: Call, *types: TensorType) -> tuple[TensorType, ...]:
     state = _check(c, types, ("h", "c"), gates=4, biases=1)
-    return state, state
+    return (state, state, _four(state)) if c["gates"] else (state, state)
+
+
+def _four(state: TensorType) -> TensorType:
+    """The type of four tensors of a state's type, side by side."""
+    return state.with_shape((state.shape[0], 4 * state.shape[1]))
 
 
 @composite(
     "lstm_step",
     "z = x kernel + h recurrent_kernel + bias, split into the gates i, f, g, o; "
-    "c' = sigmoid(f) c + sigmoid(i) tanh(g); h' = sigmoid(o) tanh(c'); gives (h', c') "
-    "(keras.layers.LSTMCell; Hochreiter and Schmidhuber 1997)",
+    "c' = sigmoid(f) c + sigmoid(i) tanh(g); h' = sigmoid(o) tanh(c'); gives (h', c'), with the attribute gates also "
+    "i, f, g, o after their functions, side by side (keras.layers.LSTMCell; Hochreiter and Schmidhuber 1997)",
     _infer_lstm,
-    attributes={"bias": Attribute("bool", True)},
+    attributes={"bias": Attribute("bool", True), "gates": Attribute("bool", False)},
+    vjp=lstm_step_vjp,
+    vjp_attributes={"gates": True},
 )
 def _lstm_step(
     b: Builder, c: Call, x: Value, h: Value, carry: Value, kernel: Value, recurrent: Value, *bias: Value
-) -> tuple[Value, Value]:
+) -> tuple[Value, ...]:
     z = b.add(product(b, x, kernel), product(b, h, recurrent))
     if bias:
         z = plus(b, z, bias[0])
     i, f, g, o = gates(b, z, h.shape[1], 4)
-    carry = b.add(b.multiply(b.logistic(f), carry), b.multiply(b.logistic(i), b.tanh(g)))
-    return b.multiply(b.logistic(o), b.tanh(carry)), carry
+    i, f, g, o = b.logistic(i), b.logistic(f), b.tanh(g), b.logistic(o)
+    carry = b.add(b.multiply(f, carry), b.multiply(i, g))
+    states = b.multiply(o, b.tanh(carry)), carry
+    return (*states, b.concatenate(i, f, g, o, axis=1)) if c["gates"] else states
 
 
-def _infer_gru(c: Call, *types: TensorType) -> TensorType:
-    return _check(c, types, ("h",), gates=3, biases=2)
+def _infer_gru(c: Call, *types: TensorType) -> TensorType | tuple[TensorType, ...]:
+    state = _check(c, types, ("h",), gates=3, biases=2)
+    return (state, _four(state)) if c["gates"] else state
 
 
 @composite(
     "gru_step",
     "p = x kernel + bias[0] and q = h recurrent_kernel + bias[1], split into the gates z, r, g; z = sigmoid(pz + qz); "
-    "r = sigmoid(pr + qr); h' = z h + (1 - z) tanh(pg + r qg), the reset gate after the product "
-    "(keras.layers.GRUCell; Cho et al. 2014, arXiv:1406.1078)",
+    "r = sigmoid(pr + qr); h' = z h + (1 - z) tanh(pg + r qg), the reset gate after the product; with the attribute "
+    "gates it gives also z, r, the tanh and qg, side by side (keras.layers.GRUCell; Cho et al. 2014, arXiv:1406.1078)",
     _infer_gru,
-    attributes={"bias": Attribute("bool", True)},
+    attributes={"bias": Attribute("bool", True), "gates": Attribute("bool", False)},
+    vjp=gru_step_vjp,
+    vjp_attributes={"gates": True},
 )
-def _gru_step(b: Builder, c: Call, x: Value, h: Value, kernel: Value, recurrent: Value, *bias: Value) -> Value:
+def _gru_step(
+    b: Builder, c: Call, x: Value, h: Value, kernel: Value, recurrent: Value, *bias: Value
+) -> Value | tuple[Value, ...]:
     p, q = product(b, x, kernel), product(b, h, recurrent)
     if bias:
         width = p.shape[1]
@@ -103,4 +118,5 @@ def _gru_step(b: Builder, c: Call, x: Value, h: Value, kernel: Value, recurrent:
     (pz, pr, pg), (qz, qr, qg) = (gates(b, v, h.shape[1], 3) for v in (p, q))
     z, r = b.logistic(b.add(pz, qz)), b.logistic(b.add(pr, qr))
     candidate = b.tanh(b.add(pg, b.multiply(r, qg)))
-    return b.add(b.multiply(z, h), b.multiply(b.subtract(b.full_like(z, 1), z), candidate))
+    new = b.add(b.multiply(z, h), b.multiply(b.subtract(b.full_like(z, 1), z), candidate))
+    return (new, b.concatenate(z, r, candidate, qg, axis=1)) if c["gates"] else new

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from ...batching import reduction as batching
 from ...builder import Builder
+from ...derivatives import reduction as derivatives
 from ...dims import DimLike, ge
 from ...errors import DTypeError, ShapeError
 from ...graph import Graph, Value
 from ...opdef import Attribute, Call, InferRule, composite
-from ...types import I32, TensorType, is_integer, short_name
+from ...types import I32, TensorType, highest, is_integer, lowest, short_name
 from ..checks import allowed_types
 from .rules import (
     all_axes,
     dim_scalar,
     expect_operands,
-    highest,
-    lowest,
     one_axis,
     wide,
     without,
@@ -37,11 +38,17 @@ def _infer(families: str) -> InferRule:
 
 
 def _reduction(
-    name: str, meaning: str, families: str, op: str, initial: Callable[[np.dtype], object], widen: bool = False
+    name: str,
+    meaning: str,
+    families: str,
+    op: str,
+    initial: Callable[[np.dtype], object],
+    widen: bool = False,
+    **derivative: Any,
 ) -> None:
     """Declare a reduction by the binary ``op`` from the start value ``initial(dtype)``."""
 
-    @composite(name, meaning, _infer(families), attributes=_ATTRIBUTES)
+    @composite(name, meaning, _infer(families), attributes=_ATTRIBUTES, batch=batching.over_axes, **derivative)
     def rule(b: Builder, c: Call, x: Value) -> Value:
         axes = all_axes(c, x.rank)
         if not axes:
@@ -62,6 +69,8 @@ _reduction(
     "add",
     lambda dtype: 0,
     widen=True,
+    jvp=derivatives.linear,
+    transpose=derivatives.sum_transpose,
 )
 _reduction(
     "reduce_prod",
@@ -77,6 +86,7 @@ _reduction(
     "fib",
     "maximum",
     lowest,
+    jvp=derivatives.extremum_jvp,
 )
 _reduction(
     "reduce_min",
@@ -84,9 +94,24 @@ _reduction(
     "fib",
     "minimum",
     highest,
+    jvp=derivatives.extremum_jvp,
 )
-_reduction("reduce_any", "whether any element over axes is True (jax.numpy.any)", "b", "or", lambda dtype: False)
-_reduction("reduce_all", "whether all elements over axes are True (jax.numpy.all)", "b", "and", lambda dtype: True)
+_reduction(
+    "reduce_any",
+    "whether any element over axes is True (jax.numpy.any)",
+    "b",
+    "or",
+    lambda dtype: False,
+    jvp=derivatives.constant,
+)
+_reduction(
+    "reduce_all",
+    "whether all elements over axes are True (jax.numpy.all)",
+    "b",
+    "and",
+    lambda dtype: True,
+    jvp=derivatives.constant,
+)
 
 
 def _mean(b: Builder, x: Value, axes: tuple[int, ...]) -> Value:
@@ -103,6 +128,9 @@ def _mean(b: Builder, x: Value, axes: tuple[int, ...]) -> Value:
     "mean over axes, computed in f32 for narrow floats; of nothing: NaN (jax.numpy.mean)",
     _infer("fc"),
     attributes=_ATTRIBUTES,
+    jvp=derivatives.linear,
+    transpose=derivatives.mean_transpose,
+    batch=batching.over_axes,
 )
 def _reduce_mean(b: Builder, c: Call, x: Value) -> Value:
     axes = all_axes(c, x.rank)
@@ -115,6 +143,8 @@ def _reduce_mean(b: Builder, c: Call, x: Value) -> Value:
     "mean over axes of the squared distance from the mean, computed in f32 for narrow floats (jax.numpy.var)",
     _infer("f"),
     attributes=_ATTRIBUTES,
+    jvp=derivatives.variance_jvp,
+    batch=batching.over_axes,
 )
 def _reduce_variance(b: Builder, c: Call, x: Value) -> Value:
     axes = all_axes(c, x.rank)
@@ -154,7 +184,9 @@ def _better(direction: str, dtype: np.dtype, index_dtype: np.dtype) -> Graph:
 
 
 def _arg(name: str, meaning: str, direction: str, initial: Callable[[np.dtype], object]) -> None:
-    @composite(name, meaning, _infer_arg, attributes={"axis": Attribute("int"), "dtype": Attribute("dtype", I32)})
+    attributes = {"axis": Attribute("int"), "dtype": Attribute("dtype", I32)}
+
+    @composite(name, meaning, _infer_arg, attributes=attributes, jvp=derivatives.constant, batch=batching.along_axis)
     def rule(b: Builder, c: Call, x: Value) -> Value:
         axis, index_dtype = one_axis(c, x.rank), c["dtype"]
         indices = b.iota(dtype=index_dtype, shape=x.shape, axis=axis)

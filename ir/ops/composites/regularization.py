@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...batching import rules as batching
 from ...builder import Builder
+from ...derivatives import activations as derivatives
+from ...derivatives import rules
 from ...errors import ArgumentError, DTypeError
 from ...graph import Value
 from ...opdef import Attribute, Call, composite
@@ -31,6 +34,8 @@ def _infer_dropout(c: Call, *types: TensorType) -> TensorType:
     "rate * 2^32 (Srivastava et al. 2014, JMLR 15; keras.layers.Dropout)",
     _infer_dropout,
     attributes={"rate": Attribute("float")},
+    jvp=rules.linear_in_first,
+    transpose=derivatives.dropout_transpose,
 )
 def _dropout(b: Builder, c: Call, x: Value, seed: Value) -> Value:
     rate = c["rate"]
@@ -45,6 +50,12 @@ def _dropout(b: Builder, c: Call, x: Value, seed: Value) -> Value:
     return b.select(kept, b.multiply(x, b.full_like(x, 1 / (1 - rate))), zero)
 
 
-@composite("stop_gradient", "x; its derivative is zero (jax.lax.stop_gradient)", like_operand("fibc"))
+@composite(
+    "stop_gradient",
+    "x; its derivative is zero (jax.lax.stop_gradient)",
+    like_operand("fibc"),
+    jvp=rules.constant,
+    batch=batching.elementwise,
+)
 def _stop_gradient(b: Builder, c: Call, x: Value) -> Value:
     return x

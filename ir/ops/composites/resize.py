@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ...batching import pooling as batching
 from ...builder import Builder
+from ...derivatives.rules import linear
 from ...dims import DimLike, same
 from ...errors import ArgumentError, ShapeError
 from ...graph import Value
@@ -178,6 +180,8 @@ def _infer(c: Call, *types: TensorType) -> TensorType:
     "x under another shape, elements weighed by a kernel of their distance (jax.image.resize)",
     _infer,
     attributes={"shape": Attribute("dims"), "method": Attribute("str"), "antialias": Attribute("bool", False)},
+    jvp=linear,
+    batch=batching.resize,
 )
 def _resize(b: Builder, c: Call, x: Value) -> Value:
     axes, target = resized_axes(x.shape, c["shape"]), c["shape"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from ...builder import Builder
@@ -13,7 +11,9 @@ from ...dims import DimLike
 from ...errors import ArgumentError, ShapeError
 from ...graph import Value
 from ...opdef import Call, InferRule
-from ...types import BOOL, F32, I32, TensorType, bit_width, is_float, is_integer
+from ...types import F32, I32, TensorType, bit_width, is_float
+from ...types import highest as highest
+from ...types import lowest as lowest
 from ..checks import allowed_types, listing, same_dtype, same_shape
 
 
@@ -76,29 +76,6 @@ def without(shape: Sequence[DimLike], axes: Sequence[int], keepdims: bool = Fals
 def wide(dtype: np.dtype) -> np.dtype:
     """The type that sums and statistics of ``dtype`` are computed in: f32 for narrower floats, else ``dtype``."""
     return F32 if is_float(dtype) and bit_width(dtype) < 32 else dtype
-
-
-def lowest(dtype: np.dtype) -> Any:
-    """The identity of ``maximum``: -inf, the least integer, False."""
-    if dtype == BOOL:
-        return False
-    if is_integer(dtype):
-        return ml_dtypes.iinfo(dtype).min
-    return -np.inf if _has_infinity(dtype) else ml_dtypes.finfo(dtype).min
-
-
-def highest(dtype: np.dtype) -> Any:
-    """The identity of ``minimum``: inf, the greatest integer, True."""
-    if dtype == BOOL:
-        return True
-    if is_integer(dtype):
-        return ml_dtypes.iinfo(dtype).max
-    return np.inf if _has_infinity(dtype) else ml_dtypes.finfo(dtype).max
-
-
-def _has_infinity(dtype: np.dtype) -> bool:
-    """False for the float8 types whose greatest bit patterns are finite."""
-    return bool(np.isinf(np.array(np.inf, dtype)))
 
 
 def dim_scalar(b: Builder, dim: DimLike, dtype: np.dtype) -> Value:

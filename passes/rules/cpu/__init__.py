@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from . import arithmetic, convolution, recurrent, reduction, resize, sorting
+from . import arithmetic, control, convolution, gradients, recurrent, reduction, resize, sorting
 
 RULES = (
     *convolution.RULES,
+    *gradients.RULES,
     *resize.RULES,
     *reduction.RULES,
     *sorting.RULES,
     *recurrent.RULES,
     *arithmetic.RULES,
+    *control.RULES,
 )

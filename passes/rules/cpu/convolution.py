@@ -67,13 +67,18 @@ class Convolution:
         return np.dtype(np.int32) if is_integer(result) else F32
 
 
-def read(node: Node) -> Convolution | NoMatch:
-    """What the rules ask of a convolution; a refusal where none of them applies."""
+def read(node: Node, batch_groups: bool = False) -> Convolution | NoMatch:
+    """What the rules ask of a convolution; a refusal where none of them applies.
+
+    ``batch_groups``: whether the rule is for convolutions of batch groups, which others refuse.
+    """
     a, (x, w), y = node.attributes, node.operands, node.result
     if not (x.type.is_static and w.type.is_static and y.type.is_static):
         return NoMatch("the sizes are open")
-    if y.dtype == BOOL or a["batch_groups"] != 1:
-        return NoMatch("it is a convolution of booleans, or of batch groups")
+    if y.dtype == BOOL:
+        return NoMatch("it is a convolution of booleans")
+    if (a["batch_groups"] != 1) != batch_groups:
+        return NoMatch("it has no batch groups" if batch_groups else "it has batch groups")
     if 0 in x.shape or 0 in w.shape or 0 in y.shape:
         return NoMatch("there is nothing to sum")
     rhs = a["rhs_spec"]
@@ -106,24 +111,24 @@ def narrow_groups_as_shifts(r: Rewriter, node: Node) -> Value | NoMatch:
         return NoMatch(f"it has one group, or more than {NARROW} input channels in each")
     if c.terms > MOST_TERMS:
         return NoMatch(f"sums of more than {MOST_TERMS} terms are not vectorized; here are {c.terms}")
-    padded, kernel = r.astype(_padded(r, c), c.compute), _rows_of_kernel(r, c)
+    padded, kernel = r.astype(padded_input(r, c), c.compute), _rows_of_kernel(r, c)
     total = None
     for channel in range(c.channels):
-        source = _of_each_filter(r, c, padded, channel)
-        for tap in _places(c):
-            shifted = _shifted(r, c, source, tap)
+        source = of_each_filter(r, c, padded, channel)
+        for tap in places(c):
+            shifted = shifted_by(r, c, source, tap)
             product = r.multiply(shifted, _factor(r, c, kernel, tap, channel, shifted))
             total = product if total is None else r.add(total, product)
     assert total is not None  # neither taps nor channels are zero
-    return _as_result(r, c, r.astype(total, node.result.dtype), c.node.attributes["lhs_spec"])
+    return as_result(r, c, r.astype(total, node.result.dtype), c.node.attributes["lhs_spec"])
 
 
-def _places(c: Convolution) -> Iterator[tuple[int, ...]]:
+def places(c: Convolution) -> Iterator[tuple[int, ...]]:
     """The places of the kernel's window."""
     return itertools.product(*map(range, c.taps))
 
 
-def _padded(r: Rewriter, c: Convolution) -> Value:
+def padded_input(r: Rewriter, c: Convolution) -> Value:
     """The input dilated and padded, so that the window never leaves it."""
     low, high, interior = [0] * c.x.rank, [0] * c.x.rank, [0] * c.x.rank
     for axis, (before, after), dilation in zip(c.spatial, c.padding, c.lhs_dilation):
@@ -133,7 +138,7 @@ def _padded(r: Rewriter, c: Convolution) -> Value:
     return r.pad(c.x, r.constant(0, c.x.dtype), low=tuple(low), high=tuple(high), interior=tuple(interior))
 
 
-def _shifted(r: Rewriter, c: Convolution, padded: Value, tap: Sequence[int]) -> Value:
+def shifted_by(r: Rewriter, c: Convolution, padded: Value, tap: Sequence[int]) -> Value:
     """The elements of the input that the place ``tap`` of the window meets, one for each place of the result."""
     start, limit, strides = [0] * padded.rank, list(padded.shape), [1] * padded.rank
     for axis, place, count, stride, dilation in zip(c.spatial, tap, c.out, c.strides, c.rhs_dilation):
@@ -143,7 +148,7 @@ def _shifted(r: Rewriter, c: Convolution, padded: Value, tap: Sequence[int]) -> 
     return r.slice(padded, start=tuple(start), limit=tuple(limit), strides=tuple(strides))
 
 
-def _of_each_filter(r: Rewriter, c: Convolution, padded: Value, channel: int) -> Value:
+def of_each_filter(r: Rewriter, c: Convolution, padded: Value, channel: int) -> Value:
     """One channel of each group, repeated for each filter of the group: as many features as the result has."""
     if c.channels > 1:
         start, strides = [0] * padded.rank, [1] * padded.rank
@@ -177,7 +182,7 @@ def _factor(r: Rewriter, c: Convolution, kernel: Value, tap: Sequence[int], chan
     return r.broadcast_in_dim(row, shape=shifted.shape, dims=(c.feature - 1, c.feature))
 
 
-def _as_result(r: Rewriter, c: Convolution, value: Value, spec: Sequence[int]) -> Value:
+def as_result(r: Rewriter, c: Convolution, value: Value, spec: Sequence[int]) -> Value:
     """``value``, whose batch, feature and spatial axes are ``spec``, in the order of the result."""
     place = dict(zip(c.node.attributes["out_spec"], spec))
     permutation = tuple(place[i] for i in range(value.rank))
@@ -199,8 +204,8 @@ def wide_groups_apart(r: Rewriter, node: Node) -> Value | NoMatch:
         r.emit(
             node.op,
             [
-                _piece(r, c.x, c.feature, group, c.channels),
-                _piece(r, c.w, node.attributes["rhs_spec"][0], group, c.filters),
+                piece(r, c.x, c.feature, group, c.channels),
+                piece(r, c.w, node.attributes["rhs_spec"][0], group, c.filters),
             ],
             attributes,
         )[0]
@@ -209,7 +214,8 @@ def wide_groups_apart(r: Rewriter, node: Node) -> Value | NoMatch:
     return r.concatenate(*pieces, axis=node.attributes["out_spec"][1])
 
 
-def _piece(r: Rewriter, value: Value, axis: int, index: int, size: int) -> Value:
+def piece(r: Rewriter, value: Value, axis: int, index: int, size: int) -> Value:
+    """The part ``index`` of ``value`` cut along ``axis`` into parts of ``size``."""
     start, limit = [0] * value.rank, list(value.shape)
     start[axis], limit[axis] = index * size, (index + 1) * size
     return r.slice(value, start=tuple(start), limit=tuple(limit), strides=(1,) * value.rank)
@@ -281,7 +287,7 @@ def pointwise_as_product(r: Rewriter, node: Node) -> Value | NoMatch:
     )
     # The contracted axis is gone, the filters are last.
     spec = [product.rank - 1 if i == c.feature else i - (i > c.feature) for i in a["lhs_spec"]]
-    return _as_result(r, c, product, spec)
+    return as_result(r, c, product, spec)
 
 
 def _swapped(rank: int, i: int, j: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ FEWEST_INPUTS, MOST_MULTIPLICATIONS = 16, 1 << 22
 
 
 @rule("lstm_step")
-def lstm_by_one_tanh(r: Rewriter, node: Node) -> tuple[Value, Value] | NoMatch:
+def lstm_by_one_tanh(r: Rewriter, node: Node) -> tuple[Value, ...] | NoMatch:
     """All gates of an LSTM's step come from one tanh, sigmoid(x) being (tanh(x / 2) + 1) / 2.
 
     A gate that is nearly closed is right to within eps, not relative to its own size.
@@ -36,13 +36,16 @@ def lstm_by_one_tanh(r: Rewriter, node: Node) -> tuple[Value, Value] | NoMatch:
     z = r.add(product(r, x, kernel), product(r, h, recurrent))
     if bias:
         z = plus(r, z, bias[0])
-    halves = np.repeat([0.5, 0.5, 1.0, 0.5], units)  # of i, f, g, o; g is a tanh itself
-    t = r.tanh(r.multiply(z, r.broadcast_in_dim(r.constant(halves, z.dtype), shape=z.shape, dims=(1,))))
-    i, f, g, o = gates(r, t, units, 4)
-    half = r.full_like(i, 0.5)
-    i, f, o = (r.add(r.multiply(gate, half), half) for gate in (i, f, o))
+    # Of i, f, g, o; g is a tanh itself.
+    halves, shifts = (
+        r.broadcast_in_dim(r.constant(np.repeat(v, units), z.dtype), shape=z.shape, dims=(1,))
+        for v in ([0.5, 0.5, 1.0, 0.5], [0.5, 0.5, 0.0, 0.5])
+    )
+    every = r.add(r.multiply(r.tanh(r.multiply(z, halves)), halves), shifts)
+    i, f, g, o = gates(r, every, units, 4)
     carry = r.add(r.multiply(f, carry), r.multiply(i, g))
-    return r.multiply(o, r.tanh(carry)), carry
+    states = r.multiply(o, r.tanh(carry)), carry
+    return (*states, every) if node.attributes["gates"] else states
 
 
 @rule("scan")
