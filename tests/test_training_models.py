@@ -168,10 +168,15 @@ class Trained:
         self.variables = [*model.weights, *optimizer.variables]
         self.start = [np.asarray(v) for v in self.variables]
 
-    def losses(self, x, y, steps):
-        """Those of the first steps on one batch."""
-        for variable, value in zip(self.variables, self.start, strict=True):
-            variable.assign(value)
+    def losses(self, x, y, steps, seed=None):
+        """Those of the first steps on one batch; with a ``seed`` from weights that are each half a rounding away."""
+        count = len(self.model.weights)
+        draw = np.random.default_rng(seed)
+        for i, (variable, value) in enumerate(zip(self.variables, self.start, strict=True)):
+            moved = seed is not None and i < count and value.dtype == np.float32
+            variable.assign(
+                (value * (1 + 6e-8 * draw.choice([-1, 1], value.shape))).astype(np.float32) if moved else value
+            )
         return np.array([self.model.train_on_batch(x, y) for _ in range(steps)])
 
 
@@ -268,13 +273,19 @@ def test_the_first_step_gives_the_weights_of_keras(twin, optimizer):
 @pytest.mark.long
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @each_model()
-def test_losses_stay_as_near_to_those_of_keras_as_its_own_for_rows_in_another_order(twin, optimizer):
+def test_losses_stay_as_near_to_those_of_keras_as_its_own_after_a_rounding(twin, optimizer):
+    """Rows in another order change how sums over the batch are rounded, and nothing else: what is computed for each row
+    stays as it is. Here that is rounded otherwise, too (a convolution as shifted sums, say), so weights that differ by
+    a rounding are the other measure of what a step makes of one.
+    """
     x, y = batch_for(twin.name, twin.ours)
     mine, theirs = twin.trained(ours, optimizer), twin.trained(real, optimizer)
     found, expected = mine.losses(x, y, STEPS), theirs.losses(x, y, STEPS)
     assert expected[-1] < expected[0]
-    orders = [np.random.default_rng(i).permutation(len(x)) for i in range(4)]
-    spread = max(np.abs(theirs.losses(x[order], y[order], STEPS) - expected).max() for order in orders)
+    orders = [np.random.default_rng(i).permutation(len(x)) for i in range(2)]
+    others = [theirs.losses(x[order], y[order], STEPS) for order in orders]
+    others += [theirs.losses(x, y, STEPS, seed) for seed in range(3)]
+    spread = max(np.abs(other - expected).max() for other in others)
     # The spread can't be told finer than the losses are rounded.
     assert np.abs(found - expected).max() <= 3 * max(spread, np.spacing(expected.max(), dtype=np.float32))
 

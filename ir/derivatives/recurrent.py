@@ -1,6 +1,7 @@
 """Reverse derivatives of one step of LSTM and GRU, from the gates that the step gives.
 
-The weights' cotangents are one product each, which a loop's derivative does for all steps at once.
+What does not depend on the cotangents is kept apart from them, so that a loop's derivative may do it for all steps at
+once, before the loop. The weights' cotangents are one product each, done after it.
 """
 
 from __future__ import annotations
@@ -43,14 +44,12 @@ def lstm_step_vjp(
     dh, dc = cotangents[:2]
     i, f, g, o = _columns(b, gates, 4)
     t = b.tanh(new)
-    dc = b.add(dc, b.multiply(b.multiply(dh, o), _bending(b, t)))
-    dz = b.concatenate(
-        b.multiply(b.multiply(dc, g), _closing(b, i)),
-        b.multiply(b.multiply(dc, carry), _closing(b, f)),
-        b.multiply(b.multiply(dc, i), _bending(b, g)),
-        b.multiply(b.multiply(dh, t), _closing(b, o)),
-        axis=1,
-    )
+    slopes = b.concatenate(
+        b.multiply(g, _closing(b, i)), b.multiply(carry, _closing(b, f)), b.multiply(i, _bending(b, g)),
+        b.multiply(t, _closing(b, o)), axis=1,
+    )  # fmt: skip
+    dc = b.add(dc, b.multiply(dh, b.multiply(o, _bending(b, t))))
+    dz = b.multiply(b.concatenate(dc, dc, dc, dh, axis=1), slopes)
     found = (
         _product(b, dz, kernel, (1, 1)), _product(b, dz, recurrent, (1, 1)), b.multiply(dc, f),
         _product(b, x, dz, (0, 0)), _product(b, h, dz, (0, 0)),
@@ -65,9 +64,9 @@ def gru_step_vjp(
     x, h, kernel, recurrent, *bias = operands
     dh = cotangents if isinstance(cotangents, Value) else cotangents[0]
     z, r, candidate, qg = _columns(b, results[1], 4)
-    dpg = b.multiply(b.multiply(dh, b.subtract(b.full_like(z, 1), z)), _bending(b, candidate))
-    dz = b.multiply(b.multiply(dh, b.subtract(h, candidate)), _closing(b, z))
-    dr = b.multiply(b.multiply(dpg, qg), _closing(b, r))
+    dpg = b.multiply(dh, b.multiply(b.subtract(b.full_like(z, 1), z), _bending(b, candidate)))
+    dz = b.multiply(dh, b.multiply(b.subtract(h, candidate), _closing(b, z)))
+    dr = b.multiply(dpg, b.multiply(qg, _closing(b, r)))
     dp = b.concatenate(dz, dr, dpg, axis=1)
     dq = b.concatenate(dz, dr, b.multiply(dpg, r), axis=1)
     found = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from ...ir.dims import DimLike
 from ...ir.graph import Graph, Node, Value, clone_node
 from ..patterns import is_pure
 
@@ -21,9 +22,12 @@ class Residuals:
     Attributes:
         constants, slices: which of the scan's operands are handed on, with ``constant_inputs`` and ``slice_inputs``.
         stacked: values of the body that its scan has to give, with ``stacked_inputs``.
+        previous_inputs: see :meth:`previous_carries`.
     """
 
-    def __init__(self, body: Graph, inputs: list[Value], c: int, k: int) -> None:
+    def __init__(self, body: Graph, inputs: list[Value], c: int, k: int, length: DimLike) -> None:
+        self._body = body
+        self._many = isinstance(length, int) and length > 0
         self._place = {v: i for i, v in enumerate(inputs)}
         self._c, self._k = c, k
         self._constant = _constant_values(body, set(inputs[:c]))
@@ -35,6 +39,7 @@ class Residuals:
         self.constant_inputs: list[Value] = []
         self.slice_inputs: list[Value] = []
         self.stacked_inputs: list[Value] = []
+        self.previous_inputs: list[Value] = []
 
     def close(self, graph: Graph, own: Set[Value]) -> None:
         """Replace what ``graph`` uses from outside: all but ``own`` (inputs) and what its nodes make."""
@@ -43,6 +48,27 @@ class Residuals:
             node.operands = [v if v in inside else self._at_hand(v) for v in node.operands]
         graph.outputs = [v if v in inside else self._at_hand(v) for v in graph.outputs]
         graph.nodes[:0] = self._nodes
+
+    def previous_carries(self) -> list[tuple[int, Value]]:
+        """Carries that a turn starts with are those that the one before it ended with: where the scan gives these
+        anyway, they are not stacked twice.
+
+        Returns:
+            For each of ``previous_inputs`` the number of a carry, and the output of the body that is its next value.
+        """
+        found: list[tuple[int, Value]] = []
+        if not self._many:
+            return found
+        given = {*self._body.outputs[self._k - self._c :], *self.stacked}
+        for value, inner in list(zip(self.stacked, self.stacked_inputs, strict=True)):
+            place = self._place.get(value)
+            if place is None or (after := self._body.outputs[place - self._c]) not in given or after in self._place:
+                continue
+            found.append((place - self._c, after))
+            self.previous_inputs.append(inner)
+            self.stacked.remove(value)
+            self.stacked_inputs.remove(inner)
+        return found
 
     def _at_hand(self, value: Value) -> Value:
         if value not in self._new:

@@ -166,8 +166,9 @@ class _Way:
         carried_in = [self.seeds[i] for i in carries]
         seeds_y = [s for s in self.seeds[n:] if s is not None]
         own = {v for v in [*carried_in, *accumulators, *seeds_y] if v is not None}
-        residuals = Residuals(self.body, self.inputs, c, k)
+        residuals = Residuals(self.body, self.inputs, c, k, node.attributes["length"])
         residuals.close(back, own)
+        previous = residuals.previous_carries()
         first = len(node.results)
         node.regions[0] = self.body
         self.body.outputs = [*self.body.outputs, *residuals.stacked]
@@ -175,15 +176,17 @@ class _Way:
         length = node.attributes["length"]
         made = [Value(v.type.with_shape((length, *v.shape)), node, first + i) for i, v in enumerate(residuals.stacked)]
         node.results = (*node.results, *made)
+        stacks_out = dict(zip(self.body.outputs[n:], node.results[n:], strict=True))
+        shifted = [_shifted(b, node, node.operands[c + i], stacks_out[v]) for i, v in previous]
 
         back.inputs = [
             *residuals.constant_inputs, *present(carried_in), *accumulators, *seeds_y, *residuals.slice_inputs,
-            *residuals.stacked_inputs,
+            *residuals.stacked_inputs, *residuals.previous_inputs,
         ]  # fmt: skip
         back.input_names = [""] * len(back.inputs)
         started = [known(b, given[i], node.results[i].type) for i in carries]
         scanned = [
-            *(ct for ct in given[n:] if ct is not None), *(node.operands[i] for i in residuals.slices), *made,
+            *(ct for ct in given[n:] if ct is not None), *(node.operands[i] for i in residuals.slices), *made, *shifted,
         ]  # fmt: skip
         operands = [
             *(node.operands[i] for i in residuals.constants), *started,
@@ -195,7 +198,8 @@ class _Way:
             "length": length,
             "reverse": not node.attributes["reverse"],
         }
-        available = dict(zip([*seeds_y, *residuals.slice_inputs, *residuals.stacked_inputs], scanned, strict=True))
+        taken = [*seeds_y, *residuals.slice_inputs, *residuals.stacked_inputs, *residuals.previous_inputs]
+        available = dict(zip(taken, scanned, strict=True))
         inside = dict(zip(parts, back.outputs[len(core) :], strict=True))
         given_out = list(dict.fromkeys(v for v in inside.values() if v not in available))
         back.outputs = [*back.outputs[: len(core)], *given_out]
@@ -213,6 +217,19 @@ class _Way:
             if s is not None:
                 found[i] = s.emit(b, stacks)
         return found
+
+
+def _shifted(b: Builder, node: Node, start: Value, stack: Value) -> Value:
+    """The stack of a carry before each turn, from what it was at the start and the stack of it after each turn."""
+    length, reverse = node.attributes["length"], node.attributes["reverse"]
+    rest = b.slice(
+        stack,
+        start=(int(reverse), *[0] * start.rank),
+        limit=(length - 1 + int(reverse), *start.shape),
+        strides=(1,) * stack.rank,
+    )
+    first = b.reshape(start, shape=(1, *start.shape))
+    return b.concatenate(rest, first, axis=0) if reverse else b.concatenate(first, rest, axis=0)
 
 
 #: What is done on the way back, where the node stays on the way forward.

@@ -170,3 +170,76 @@ def test_refusals_say_why(text, reason):
 def test_rules_can_be_switched_off():
     assert rewritten(parse(STEP), "lstm_by_one_tanh")[1] == []
     assert rewritten(parse(scan()), "inputs_in_chunks")[1] == []
+
+
+# What depends on a step's slices alone.
+
+
+SLOPES = """\
+module @net
+
+func @main(%w: f32[2,2], %h: f32[3,2], %x: f32[4,3,2], %y: f32[4,3,2]) -> (f32[3,2], f32[4,3,2]) {
+  %0, %1 = scan(%w, %h, %x, %y) {consts=1, carries=1, length=4, reverse=true} : f32[3,2], f32[4,3,2] @rnn
+    region body(%a: f32[2,2], %c: f32[3,2], %d: f32[3,2], %e: f32[3,2]) -> (f32[3,2], f32[3,2]) {
+      %2 = constant {value=f32[] 1.0} : f32[] @rnn
+      %3 = broadcast_in_dim(%2) {shape=[3,2], dims=[]} : f32[3,2] @rnn
+      %4 = tanh(%d) : f32[3,2] @rnn
+      %5 = multiply(%4, %4) : f32[3,2] @rnn
+      %6 = subtract(%3, %5) : f32[3,2] @rnn
+      %7 = multiply(%6, %e) : f32[3,2] @rnn
+      %8 = multiply(%c, %7) : f32[3,2] @rnn
+      %9 = subtract(%3, %8) : f32[3,2] @rnn
+      %10 = dot_general(%9, %a) {lhs_contract=[1], rhs_contract=[0]} : f32[3,2] @rnn
+      return %10, %8
+    }
+  return %0, %1
+}
+"""
+
+SLOPES_BEFORE = """\
+  %0 = constant {value=f32[] 1.0} : f32[] @rnn
+  %1 = broadcast_in_dim(%0) {shape=[3,2], dims=[]} : f32[3,2] @rnn
+  %2 = tanh(%x) : f32[4,3,2] @rnn
+  %3 = multiply(%2, %2) : f32[4,3,2] @rnn
+  %4 = broadcast_in_dim(%1) {shape=[4,3,2], dims=[1,2]} : f32[4,3,2] @rnn
+  %5 = subtract(%4, %3) : f32[4,3,2] @rnn
+  %6 = multiply(%5, %y) : f32[4,3,2] @rnn
+  %7, %8 = scan(%w, %h, %6) {consts=1, carries=1, length=4, reverse=true} : f32[3,2], f32[4,3,2] @rnn
+"""
+
+
+def test_what_slices_alone_decide_is_computed_before_the_loop():
+    before = parse(SLOPES)
+    after, fired = rewritten(before)
+    assert fired == ["steps_before_the_loop"]
+    assert SLOPES_BEFORE in str(after), str(after)
+    inner = next(n for n in after.main.nodes if n.op.name == "scan").regions[0]
+    assert [n.op.name for n in inner.nodes] == ["constant", "broadcast_in_dim", "multiply", "subtract", "dot_general"]
+    for want, got in zip(*(evaluate(m, *draw_arrays(before))[0] for m in (before, after)), strict=True):
+        np.testing.assert_array_equal(got, want)  # the same operations on the same numbers
+
+
+def test_a_loop_that_would_read_more_is_left():
+    """For two slices three values would cross into the loop."""
+    text = SLOPES.replace("multiply(%c, %7)", "multiply(%c, %5)").replace("subtract(%3, %8)", "subtract(%7, %8)")
+    module = parse(text.replace("return %10, %8", "return %10, %4"))
+    assert rewritten(module)[1] == []
+    assert any("read more" in miss.reason for miss in explain(module, "steps_before_the_loop"))
+
+
+def test_the_gradient_of_an_lstm_has_a_short_loop():
+    from lamina import Spec, keras, trace
+    from lamina.frontend.transforms import gradients_of
+
+    layer = keras.layers.LSTM(3)
+    layer.build((None, 16, 5))
+    module = trace(
+        lambda x: gradients_of(lambda: (keras.ops.sum(layer(x)), None), layer.trainable_variables)[2], Spec((2, 16, 5))
+    )
+    after, _ = run_pipeline(module, "O2,target_cpu", verify=True, target="cpu")
+    forward, back = (n for n in after.main.nodes if n.op.name == "scan")
+    assert back.attributes["reverse"] and not forward.attributes["reverse"]
+    kinds = [n.op.name for n in back.regions[0].nodes]
+    assert sorted(kinds) == ["add", "concatenate", "dot_general", "multiply", "multiply", "multiply"], kinds
+    # The loop gives its states once, and its gates: what a step starts with is what the one before ended with.
+    assert sorted(v.shape[1:] for v in forward.results[2:]) == [(2, 3), (2, 3), (2, 12)]

@@ -6,19 +6,30 @@ loop leaves it for a product that all cores share.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from ....ir.builder import Builder
 from ....ir.graph import Graph, Node, Value, clone_node
 from ....ir.ops.composites.recurrent import gates, plus, product
-from ....ir.types import F32, F64, static_shape
+from ....ir.types import F32, F64, bit_width, static_shape
 from ...patterns import produced_by
-from ...rewrite import NoMatch, Rewriter, Rule, rule
+from ...rewrite import NoMatch, Rewriter, Rule, drop_dead, rule
+from ...vectorize import vectorize
 
 #: How many steps are projected at once. Fewer make small products; more leave the cache, as do more rows than the last.
 FEWEST_STEPS, MOST_STEPS, MOST_ROWS = 8, 32, 1024
 #: Products of fewer inputs cost as little in the loop; those of more multiplications share all cores there, too.
 FEWEST_INPUTS, MOST_MULTIPLICATIONS = 16, 1 << 22
+
+
+#: What moves with elementwise operations; and what costs nothing to do again, on both sides.
+_MOVABLE = ("constant", "broadcast_in_dim", "reshape", "slice", "concatenate", "transpose")
+_FREE = ("constant", "broadcast_in_dim")
+#: With fewer the loop's steps get no shorter.
+FEWEST_MOVED = 3
 
 
 @rule("lstm_step")
@@ -86,6 +97,79 @@ def inputs_in_chunks(r: Rewriter, node: Node) -> tuple[Value, ...] | NoMatch:
     return (*results[:count], *stacked)
 
 
+@rule("scan")
+def steps_before_the_loop(r: Rewriter, node: Node) -> tuple[Value, ...] | NoMatch:
+    """What a loop's body computes from the step's slices alone is computed for all steps at once, before the loop.
+
+    The derivative of a recurrent step has much of that. It is left where the loop would read more than before.
+    """
+    body, consts = node.regions[0], node.attributes["consts"]
+    first = consts + node.attributes["carries"]
+    if not all(v.type.is_static for v in (*node.operands, *node.results)):
+        return NoMatch("sizes are open")
+    moved = _of_slices_alone(body, first)
+    if sum(n.op.elementwise for n in moved) < FEWEST_MOVED:
+        return NoMatch(f"fewer than {FEWEST_MOVED} elementwise operations depend on the step's slices alone")
+    stay = [n for n in body.nodes if n not in moved]
+    needed = {v for n in stay for v in n.operands} | set(body.outputs)
+    crossing = [v for n in moved for v in n.results if v in needed and n.op.name not in _FREE]
+    kept = [v for n in moved for v in n.results if v in needed and n.op.name in _FREE]
+    if any(v.producer is not None and not _repeatable(v.producer) for v in kept):
+        return NoMatch("part of a slice is used as it is")
+    given_up = [v for v in body.inputs[first:] if v not in needed and any(v in n.operands for n in moved)]
+    if _bytes(crossing) > _bytes(given_up):
+        return NoMatch("the loop would read more than before")
+    return _hoisted(r, node, moved, crossing)
+
+
+def _of_slices_alone(body: Graph, first: int) -> dict[Node, None]:
+    """Nodes that depend on slices and constants made in the body, and on at least one slice or nothing else."""
+    known = set(body.inputs[first:])
+    found: dict[Node, None] = {}
+    for each in body.nodes:
+        movable = each.op.elementwise or each.op.name in _MOVABLE
+        if movable and not each.regions and known.issuperset(each.operands):
+            known.update(each.results)
+            found[each] = None
+    return found
+
+
+def _repeatable(node: Node) -> bool:
+    """Whether a node that both sides need is made on both: a constant, or one spread to a shape."""
+    return all(v.producer is not None and _repeatable(v.producer) for v in node.operands)
+
+
+def _bytes(values: Sequence[Value]) -> int:
+    return sum(math.prod(static_shape(v.type)) * bit_width(v.dtype) for v in values)
+
+
+def _hoisted(r: Rewriter, node: Node, moved: Mapping[Node, None], crossing: Sequence[Value]) -> tuple[Value, ...]:
+    """Emit ``moved`` on whole stacks, and the loop without them, which takes what crosses as slices."""
+    body = node.regions[0]
+    first = node.attributes["consts"] + node.attributes["carries"]
+    part = Graph(inputs=body.inputs[first:], nodes=list(moved), outputs=list(crossing))
+    whole = vectorize(part, [True] * len(part.inputs), node.attributes["length"], [True] * len(crossing))
+    new = dict(zip(whole.inputs, node.operands[first:], strict=True))
+    for each in whole.nodes:
+        r.nodes.append(clone_node(each, [new[v] for v in each.operands], new))
+    stacks = [new[v] for v in whole.outputs]
+    inner, names = Graph(), {}
+    for value in [*body.inputs, *crossing]:
+        names[value] = inner.add_input(value.type, value.name)
+    for each in body.nodes:
+        if any(v in names for v in each.results) or (each in moved and not _repeatable(each)):
+            continue
+        inner.nodes.append(clone_node(each, [names[v] for v in each.operands], names))
+    inner.outputs = [names[v] for v in body.outputs]
+    operands = [*node.operands, *stacks]
+    drop_dead(inner)
+    used = {v for n in inner.nodes for v in n.operands} | set(inner.outputs)
+    left = [i for i in range(len(operands)) if i < first or inner.inputs[i] in used]
+    inner.inputs = [inner.inputs[i] for i in left]
+    inner.input_names = [inner.input_names[i] for i in left]
+    return tuple(r.emit("scan", [operands[i] for i in left], node.attributes, [inner]))
+
+
 def _projection(body: Graph, x: Value, consts: int) -> Node | None:
     """The product of ``x``, used for nothing else, with one of the first inputs; added to another product."""
     users = body.users()
@@ -145,4 +229,4 @@ def _without(body: Graph, place: int, dot: Node) -> Graph:
     return inner
 
 
-RULES: list[Rule] = [lstm_by_one_tanh, inputs_in_chunks]
+RULES: list[Rule] = [lstm_by_one_tanh, steps_before_the_loop, inputs_in_chunks]
