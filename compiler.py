@@ -70,8 +70,9 @@ class Program:
         device: where it runs, by name; None for jax's default.
         target: what the passes optimize for; by default the device's platform.
         donate: positions of inputs whose memory the outputs may take.
-        donate_state: let the next values of Variables take the memory of those before: a training step's state stays
-            where it is. Arrays that anybody read from a Variable are copied first, so they stay good.
+        donate_state: let the next values of Variables take the memory of those before where that saves a copy: an
+            optimizer's state stays where it is. Arrays that anybody read from a Variable are copied first, so they
+            stay good.
         convention: what a call takes and gives, if not flat lists.
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in the records.
@@ -114,8 +115,15 @@ class Program:
         self._donated = ((0,) if self._given else ()) + tuple(i + before for i in donate)
 
     def _state(self) -> tuple[int, ...]:
+        """The updated parameters whose memory XLA writes in place: those that only elementwise operations read.
+
+        One that is read otherwise, as a kernel is by the products of the backward pass, XLA would copy first, and back
+        at the end.
+        """
         updated = {id(b) for b in self._updated}
-        return tuple(i for i, p in enumerate(self.optimized.main.parameters) if id(p.key) in updated)
+        elsewhere = {o for n in self.optimized.main.nodes if not n.op.elementwise for o in n.operands}
+        parameters = enumerate(self.optimized.main.parameters)
+        return tuple(i for i, p in parameters if id(p.key) in updated and p.value not in elsewhere)
 
     def __call__(self, *args: Any) -> Any:
         """Run on arrays; the result is what ``unpack`` makes of the outputs."""

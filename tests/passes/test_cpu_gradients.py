@@ -18,7 +18,8 @@ EPS = float(np.finfo(np.float32).eps)
 def module_of(build, *types):
     graph = Graph()
     values = [graph.add_input(TensorType(*t)) for t in types]
-    graph.outputs = [build(Builder(graph), *values)]
+    result = build(Builder(graph), *values)
+    graph.outputs = list(result) if isinstance(result, tuple) else [result]
     module = Module({"main": graph})
     verify(module)
     return module
@@ -48,6 +49,26 @@ def test_weight_gradients_sum_over_the_last_axis(x, y, count):
     assert [n for n in ops(after) if n != "reshape"] == ["transpose", "optimization_barrier", "dot_general"]
     want, got = both(module, after, normal(*x), normal(*y, seed=1))
     np.testing.assert_allclose(got, want, rtol=0, atol=8 * EPS * 64)
+
+
+def weight_gradient_of_computed(rows, width, also=True):
+    """A weight's gradient whose left factor is a sum; ``also``: which is a result too."""
+
+    def build(b, x, z, y):
+        factor = b.add(x, z)
+        product = b.dot_general(factor, y, lhs_contract=(0,), rhs_contract=(0,))
+        return (product, factor) if also else product
+
+    return module_of(build, ("f32", (rows, width)), ("f32", (rows, width)), ("f32", (rows, 2)))
+
+
+def test_left_factors_are_computed_before_they_are_read_by_columns():
+    module = weight_gradient_of_computed(4096, 64)
+    after, fired = rewritten(module)
+    assert fired == ["left_factor_in_memory"]
+    assert ops(after) == ["add", "optimization_barrier", "dot_general"]
+    want, got = both(module, after, normal(4096, 64), normal(4096, 64, seed=1), normal(4096, 2, seed=2))
+    np.testing.assert_array_equal(got, want)
 
 
 # Kernel gradients of depthwise convolutions: batch, image, channels; groups; kernel; filters of each group.
@@ -229,6 +250,9 @@ def test_any_max_pool_gradient(data):
         ("first_axis_made_last", weight_gradient((8, 128), (8, 128), 1), "it is small"),
         ("first_axis_made_last", weight_gradient((8192, 128), (8192, 64), 1), "copying"),
         ("first_axis_made_last", weight_gradient((64, 256), (64, 128), 1, "f64"), "not of float32"),
+        ("left_factor_in_memory", weight_gradient((8192, 64), (8192, 64), 1), "no result of elementwise"),
+        ("left_factor_in_memory", weight_gradient_of_computed(64, 64), "fewer than"),
+        ("left_factor_in_memory", weight_gradient_of_computed(4096, 64, also=False), "nothing else reads"),
         ("batch_groups_as_sums", kernel_gradient((2, 5, 4), (3, 2, 4), feature_groups=2), "wider than one"),
         ("batch_groups_as_sums", kernel_gradient((1, 200, 2), (122, 1, 2), feature_groups=2), "more than 121"),
         ("batch_groups_apart", kernel_gradient((2, 5, 4), (3, 2, 4), feature_groups=2), "less than"),

@@ -40,6 +40,8 @@ LEAST_PRODUCTS = 1 << 20
 LEAST_ROWS = 128
 #: With more terms than this for each row, the copy costs more than it saves.
 MOST_TERMS_A_ROW = 32
+#: Fewer elements of a factor are as soon computed in any order.
+LEAST_COMPUTED = 1 << 18
 #: Places of a window beyond which choosing among them is no faster.
 MOST_PLACES = 25
 
@@ -73,6 +75,35 @@ def first_axis_made_last(r: Rewriter, node: Node) -> Value | NoMatch:
         precision=a["precision"],
     )
     return _under(r, product, node.result.shape)
+
+
+@rule("dot_general")
+def left_factor_in_memory(r: Rewriter, node: Node) -> Value | NoMatch:
+    """What such a product sums over very many rows of is computed before: XLA reads the left factor by columns, and
+    would compute it in that order, in plain loops.
+    """
+    (x, y), a = node.operands, node.attributes
+    axes = a["lhs_contract"]
+    if axes != a["rhs_contract"] or axes != tuple(range(len(axes))) or not axes or a["lhs_batch"]:
+        return NoMatch("it does not sum over the first axes of both factors, or has batch dimensions")
+    computed = _computed(x)
+    if computed is None:
+        return NoMatch("its left factor is no result of elementwise operations")
+    if r.single_use(computed) and r.single_use(x):
+        return NoMatch("nothing else reads its left factor, which then is computed as it is copied")
+    if not x.type.is_static or math.prod(x.shape) < LEAST_COMPUTED:
+        return NoMatch(f"its left factor is of open size, or has fewer than {LEAST_COMPUTED} elements")
+    factor = r.optimization_barrier(computed)
+    if x is not computed:
+        factor = r.reshape(factor, shape=x.shape)
+    return r.dot_general(factor, y, **a)
+
+
+def _computed(x: Value) -> Value | None:
+    """``x``, or what it is a view of, if an elementwise operation gives it."""
+    if (view := produced_by(x, "reshape")) is not None:
+        x = view.operands[0]
+    return x if x.producer is not None and x.producer.op.elementwise else None
 
 
 def _under(r: Rewriter, x: Value, shape: Sequence[DimLike]) -> Value:
@@ -321,6 +352,7 @@ def _interleaved(r: Rewriter, phases: list[Value], lengths: Sequence[int], strid
 
 RULES: list[Rule] = [
     first_axis_made_last,
+    left_factor_in_memory,
     batch_groups_as_sums,
     batch_groups_apart,
     whole_window_as_product,
