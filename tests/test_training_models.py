@@ -33,8 +33,10 @@ RELATIVE = 1e-5
 #: What terms as large as the model's largest gradient leave where they cancel: some roundings of 6e-8 each.
 NOISE = 1e-6
 STEPS = 30
-#: Images of a batch at which gradients are compared, so few that an input of ReLU near 0 among them is no certainty.
+#: Images of a batch at which these are compared, so few that an input of ReLU near 0 among them is no certainty.
 IMAGES = {"mobilenet_block": 2, "resnet_block": 4}
+#: Rows of the batch that many steps are taken on.
+ROWS = 8
 CLASSES, NUMBERS, MASKS = "sparse_categorical_crossentropy", "mse", "binary_crossentropy"
 LOSSES = {
     "mlp": CLASSES,
@@ -278,7 +280,7 @@ def test_losses_stay_as_near_to_those_of_keras_as_its_own_after_a_rounding(twin,
     stays as it is. Here that is rounded otherwise, too (a convolution as shifted sums, say), so weights that differ by
     a rounding are the other measure of what a step makes of one.
     """
-    x, y = batch_for(twin.name, twin.ours)
+    x, y = batch_for(twin.name, twin.ours, size=IMAGES.get(twin.name, ROWS))
     mine, theirs = twin.trained(ours, optimizer), twin.trained(real, optimizer)
     found, expected = mine.losses(x, y, STEPS), theirs.losses(x, y, STEPS)
     assert expected[-1] < expected[0]
