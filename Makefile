@@ -37,9 +37,12 @@ bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/compile_time.py
 	$(BIN)/python benchmarks/compile_time.py --training
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/start.py --training
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/suite.py
 	$(BIN)/python benchmarks/suite.py --training
+	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/ops.py
 	$(BIN)/python benchmarks/rewrites.py

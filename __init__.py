@@ -11,7 +11,9 @@ _WHERE = {
     "trace": "frontend.api", "compile": "frontend.api", "jit": "frontend.api", "Spec": "frontend.api",
     "Compiled": "compiler", "evaluate": "ir", "parse": "ir", "load": "frontend.saving.models",
     "LaminaError": "ir.errors", "RecompileWarning": "ir.errors",
-    "Module": "ir", "Graph": "ir",
+    "Module": "ir", "Graph": "ir", "export": "frontend.export.api", "verify": "frontend.verify",
+    "from_stablehlo": "lowering.importer",
+    **dict.fromkeys(("call_module", "from_jax", "from_keras", "from_tf"), "frontend.importing"),
     **dict.fromkeys(
         ("grad", "gradients_of", "hessian", "jacobian", "jvp", "remat", "value_and_grad", "vjp", "vmap"),
         "frontend.transforms",

@@ -1,4 +1,4 @@
-"""The command line: ``lamina demo | dump | run | bench | devices``.
+"""The command line: ``lamina demo | dump | run | bench | export | verify | devices``.
 
 Exit status 0; 1 with one clear message on standard error; 2 for wrong usage. Whatever takes long to import is imported
 inside the commands, so that ``lamina --help`` answers at once.
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from .compiler import Compiled
 
-#: Endings of files that may name a model one day, and cannot yet.
-_LATER = (".h5", ".hdf5", ".lamina", ".mlir", ".mlirbc", ".pb", ".pt", ".pt2", ".onnx", ".tflite")
+#: Endings of files that name a model; of those after .mlirbc lamina.load says that it does not read them.
+_FILES = (".keras", ".lamina", ".mlir", ".mlirbc", ".h5", ".hdf5", ".pb", ".pt", ".pt2", ".onnx", ".tflite")
 _DEBUG = f"{__name__}.debug"
 
 
@@ -95,6 +95,34 @@ def _read_dims(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> d
     return dims
 
 
+def _read_settings(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` pairs; a value that is JSON (true, 3, null) is that, any other a string."""
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.isidentifier():
+            raise click.BadParameter(f"{text!r} is not a name and a value, such as training=true")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def _read_bounds(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, float] | float | None:
+    """``1e-4`` for all targets, or ``tflite=1e-2``."""
+    bounds: dict[str, float] = {}
+    for text in texts:
+        name, number = text.rpartition("=")[::2]
+        try:
+            bounds[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not a number such as 1e-4, or a target's: xla=1e-4") from None
+    if "" in bounds and len(bounds) > 1:
+        raise click.BadParameter("give one bound for all targets, or one for each by name")
+    return bounds.get("", bounds or None)
+
+
 _model = click.argument("model")
 _dims = click.option(
     "--dim",
@@ -111,6 +139,14 @@ _pipeline = click.option(
     metavar="TEXT",
     help="Passes, such as O3, 'O2,-fold_batch_norm' or 'simplify,layout{data=nhwc}'.",
 )
+_settings = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_read_settings,
+    help="An option of the target, or a static keyword of the model, such as training=true.",
+)
 _device = click.option("--device", metavar="NAME", help="Where it runs: cpu, gpu:0, tpu. By default what jax prefers.")
 
 
@@ -120,8 +156,8 @@ _device = click.option("--device", metavar="NAME", help="Where it runs: cpu, gpu
 def main() -> None:
     """Compile Keras-style models: trace, optimize, lower to StableHLO, run by XLA.
 
-    MODEL is a .keras file, or module:attribute, where the attribute is a model, a traced module, a compiled program, or
-    a function without arguments that returns one of these.
+    MODEL is a file (.keras, .lamina, or StableHLO as .mlir), or module:attribute, where the attribute is a model, a
+    traced module, a compiled program, or a function without arguments that returns one of these.
     """
 
 
@@ -223,6 +259,81 @@ def bench(model: str, dims: dict[str, int], runs: int, device: str | None, pipel
 
 
 @main.command()
+@_model
+@click.option("--to", "target", metavar="TARGET", help="torchscript, pt2, saved_model, tflite, stablehlo, lamina.")
+@click.option("-o", "--output", required=True, metavar="PATH", help="The file, or the folder of a SavedModel.")
+@_dims
+@click.option("--weights", metavar="HOW", help="Where weights go; what there is depends on the target.")
+@_settings
+@_debug
+def export(
+    model: str, target: str | None, output: str, dims: dict[str, int], weights: str | None, settings: dict[str, Any]
+) -> None:
+    """Write MODEL as a file of another framework.
+
+    The target is guessed from the ending of PATH: .pt TorchScript, .pt2 torch.export, .tflite TensorFlow Lite, .mlir
+    StableHLO, .lamina lamina's own, none a SavedModel. --set gives options of the target, and static keywords of the
+    model such as training=true.
+    """
+    from .frontend.export.api import export as export_
+
+    if weights is not None:
+        settings["weights"] = weights
+    export_(_load(model), output, target, dims=dims, **settings)
+    click.echo(f"{output}: {_size(Path(output))}")
+
+
+@main.command()
+@_model
+@click.option("--targets", metavar="A,B", help="Which to run; by default numpy, xla, torchscript, tf_function, tflite.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="[NAME=]x.npy", help="A NumPy file for each input; random by default."
+)
+@_dims
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random inputs.")
+@click.option(
+    "--bound",
+    "bounds",
+    multiple=True,
+    metavar="[TARGET=]1e-4",
+    callback=_read_bounds,
+    help="Largest relative error, for all targets or one.",
+)
+@_settings
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_debug
+def verify(
+    model: str,
+    targets: str | None,
+    inputs: tuple[str, ...],
+    dims: dict[str, int],
+    seed: int,
+    bounds: dict[str, float] | float | None,
+    settings: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Run MODEL by each target and compare it with NumPy in 64 bits; exit status 1 where a bound is passed."""
+    from rich.console import Console
+
+    from .frontend.verify import verify as verify_
+
+    given = [_read_input(text) for text in inputs]
+    subject = _load(model, [array for _, array in given])
+    arrays = _placed(subject, given, settings) if given else None
+    names = None if targets is None else [name.strip() for name in targets.split(",")]
+    report = verify_(subject, arrays, names, dims=dims, seed=seed, bounds=bounds, **settings)
+    if as_json:
+        click.echo(report.json())
+    elif (console := Console()).is_terminal:
+        console.print(report.table())
+        click.echo("\n".join(report.notes()))
+    else:
+        click.echo(str(report))
+    if not report.ok:
+        sys.exit(1)
+
+
+@main.command()
 @_debug
 def devices() -> None:
     """List the devices that programs can run on."""
@@ -247,11 +358,11 @@ def _load(name: str, arrays: Sequence[np.ndarray] = ()) -> Any:
 
     path = Path(name)
     suffix = path.suffix.lower()
-    if suffix == ".keras" or suffix in _LATER:
+    if suffix in _FILES:
         from .frontend.saving.models import load
 
         try:
-            return load(name)  # which says of the others that they are not supported yet
+            return load(name)
         except LaminaError as error:
             if name in str(error):
                 raise
@@ -259,7 +370,7 @@ def _load(name: str, arrays: Sequence[np.ndarray] = ()) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon or not attribute or "/" in module or os.sep in module:
         problem = "is a file of a kind that lamina does not read" if path.exists() else "is neither file nor attribute"
-        raise ArgumentError(f"{name!r} {problem}; MODEL is a .keras file or module:attribute")
+        raise ArgumentError(f"{name!r} {problem}; MODEL is a .keras, .lamina or .mlir file, or module:attribute")
     return _built(_attribute(module, attribute), name, bool(arrays))
 
 
@@ -388,6 +499,18 @@ def _in_order(names: Sequence[str], given: Sequence[tuple[str, np.ndarray]]) -> 
     return [placed[name] for name in known]
 
 
+def _placed(subject: Any, given: Sequence[tuple[str, np.ndarray]], static: Mapping[str, Any]) -> Sequence[np.ndarray]:
+    """The arrays in the order of the model's inputs; only where some are named need it be traced to know that."""
+    arrays = [array for _, array in given]
+    if not any(name for name, _ in given):
+        return tuple(arrays)
+    from .frontend.export.subject import module_of, resolve
+
+    known = resolve(subject)
+    module = module_of(known, tuple(arrays) if inspect.isfunction(known) else None, static)
+    return tuple(_in_order(module.main.input_names, given))
+
+
 def _check_output(path: str) -> None:
     """Say at once, and not after the run, that a file cannot be written."""
     from .ir.errors import ArgumentError
@@ -432,6 +555,13 @@ def _writable(array: np.ndarray) -> np.ndarray:
     from .ir.types import is_float
 
     return array.astype("float32" if is_float(array.dtype) else "int8")
+
+
+def _size(path: Path) -> str:
+    """The size of a file, or of all files in a folder, for people."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    size = sum(p.stat().st_size for p in files)
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def _type(array: np.ndarray) -> str:

@@ -7,10 +7,12 @@ specialised, lowered to StableHLO and compiled by XLA; ``jax.jit``'s own cache k
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -22,11 +24,13 @@ from .ir.errors import ArgumentError, DTypeError, GuardError, LaminaError, Traci
 from .ir.fingerprint import fingerprint
 from .ir.types import element_type, is_complex, is_float, short_name, static_shape
 from .lowering import stablehlo
+from .lowering.stored import specs_text, store
 from .passes import RULES, Ready, Record, parse_pipeline, run_pipeline, split_prepared
-from .runtime import dispatch
+from .runtime import artifact, dispatch, safetensors
 from .runtime.devices import find_device
 from .runtime.dispatch import Convention
 from .runtime.errors import xla_errors
+from .runtime.executables import Executables, Identity
 from .runtime.interrupts import uninterrupted
 from .runtime.options import compiler_options, is_refusal
 from .runtime.recompiles import Sizes
@@ -76,6 +80,7 @@ class Program:
         convention: what a call takes and gives, if not flat lists.
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in the records.
+        cache: whether its executables are taken from the disk cache, and kept there.
     """
 
     def __init__(
@@ -89,8 +94,12 @@ class Program:
         convention: Convention | None = None,
         verify: bool = False,
         keep_graphs: bool = False,
+        cache: bool = True,
     ) -> None:
         self.graph = module
+        self.pipeline = pipeline
+        self.donate = tuple(donate)
+        self.cache = cache
         self.device = find_device(device)
         self.target = target or self.device.platform
         optimized, self.records = run_pipeline(
@@ -107,7 +116,7 @@ class Program:
         if self.optimized.main.parameters:
             ready = Ready(Module({"main": self.prepare}, "prepare"), self.target, off) if self.prepare else None
             bindings = [p.key for p in module.main.parameters]
-            self._parameters = _Parameters(bindings, self.optimized.main.parameters, ready, self._wide)
+            self._parameters = _Parameters(bindings, self.optimized.main.parameters, ready, self._wide, cache)
         self._placed = None if device is None else self.device
         #: Which parameters of the optimized graph are given away, by place.
         self._given = self._state() if donate_state else ()
@@ -147,7 +156,7 @@ class Program:
         return self._calling(self._shared)
 
     def _calling(self, shared: Shared[Program], nested: bool = False) -> Callable[..., Any]:
-        jitted = shared.nested if nested else shared.jitted
+        jitted = shared.nested if nested else shared.call
         if self._parameters is None:
             return dispatch.with_x64(jitted) if self._wide else jitted
         parameters, updated = self._parameters.values, self._updated
@@ -174,6 +183,13 @@ class Program:
 
         chosen = run_and_donate if given else run_and_update if updated else run
         return dispatch.with_x64(chosen) if self._wide else chosen
+
+    def executables(self) -> dict[str, bytes]:
+        """What XLA compiled so far, for any sizes, as entries of the disk cache by key."""
+        found = [self._shared.executables]
+        if self._parameters is not None and self.prepare is not None:
+            found.append(self._parameters._shared.executables)
+        return {key: entry for each in found if each is not None for key, entry in each.entries().items()}
 
     def parameter_values(self) -> tuple[Any, ...]:
         """The arrays of the optimized graph's parameters now; prepared ones are computed again only after a change."""
@@ -204,6 +220,7 @@ class Program:
             digest = fingerprint(Module({**self.optimized.functions, "": called}))
             key = (
                 digest, self._convention.key, self._donated, self._given, self.target, self._ready.off, self._placed,
+                self.cache,
             )  # fmt: skip
             hash(key)
         except TypeError:  # an attribute, or static data in a pytree, that can't be compared
@@ -214,7 +231,20 @@ class Program:
         placement = {} if self._placed is None else {"in_shardings": jax.sharding.SingleDeviceSharding(self._placed)}
         options = {"xla_options": dict(compiler_options(self.device.platform)), **placement}
         build = _jitted(key, self.optimized.main, self.graph.name, self._wide, donate_argnums=self._donated, **options)
-        return Shared(self.graph.name, build, sizes)
+        told = (key, self._donated, self._given, self.target, sorted(self._ready.off), options["xla_options"])
+        executables = _executables(told, self.optimized, *self._trees(), self.cache, self._placed)
+        return Shared(self.graph.name, build, sizes, executables)
+
+    def _trees(self) -> tuple[Any, Any]:
+        """The arguments that ``jax.jit``'s function takes and its result, with places in the graph for arrays."""
+        main = self.optimized.main
+        places = list(range(len(main.parameters)))
+        given, kept = [i for i in places if i in self._given], [i for i in places if i not in self._given]
+        state = (tuple(given), tuple(kept)) if given else (tuple(kept),) if kept else ()
+        arguments = self._convention.restore(list(range(len(main.inputs))))
+        result = self._convention.unpack(list(range(len(main.outputs))))
+        updates = list(range(len(self._updated)))
+        return (*state, *arguments), (result, updates) if updates else result
 
     def traced(self, program: dispatch.Program, *args: Any) -> Any:
         """What ``jax.jit`` traces, once for each new set of shapes."""
@@ -288,15 +318,17 @@ class _Parameters:
         parameters: those of the optimized graph.
         ready: the function ``prepare``, if there is one.
         wide: whether 64-bit types are among them.
+        cache: as of the program.
     """
 
     def __init__(
-        self, bindings: Sequence[Binding], parameters: Sequence[Parameter], ready: Ready | None, wide: bool
+        self, bindings: Sequence[Binding], parameters: Sequence[Parameter], ready: Ready | None, wide: bool, cache: bool
     ) -> None:
         self._bindings = list(bindings)
         self._keys = [p.key for p in parameters]
         self._ready = ready
         self._wide = wide
+        self._cache = cache
         self._lock = threading.Lock()
         self._versions: tuple[int, ...] | None = None
         self._values: tuple[Any, ...] = ()
@@ -327,7 +359,7 @@ class _Parameters:
         assert self._ready is not None
         needed = [p.key._value for p in self._ready.module.main.parameters]
         with dispatch.x64(self._wide):
-            return self._shared.jitted(*needed)
+            return self._shared.call(*needed)
 
     def specialized(self, dims: Mapping[str, int]) -> Module:
         assert self._ready is not None
@@ -343,11 +375,15 @@ class _Parameters:
         assert ready is not None
         key: Hashable
         try:
-            key = ("prepare", fingerprint(ready.module), ready.target, ready.off)
+            key = ("prepare", fingerprint(ready.module), ready.target, ready.off, self._cache)
         except TypeError:
             key = ("alone", next(_numbers))
-        build = _jitted(key, ready.module.main, "prepare", self._wide)
-        return SHARED.join(key, self, lambda: Shared("prepare", build))
+        main = ready.module.main
+        build = _jitted(key, main, "prepare", self._wide)
+        told = (key, ready.target, sorted(ready.off))
+        places = tuple(range(len(main.parameters))), list(range(len(main.outputs)))
+        executables = _executables(told, ready.module, *places, self._cache)
+        return SHARED.join(key, self, lambda: Shared("prepare", build, executables=executables))
 
 
 def _merged(places: Sequence[int], given: Sequence[Any], kept: Sequence[Any]) -> list[Any]:
@@ -400,6 +436,24 @@ def _jitted(
         return jax.jit(call, compiler_options=None if nested else xla_options, **options)
 
     return build
+
+
+def _executables(
+    told: tuple[Any, ...], module: Module, arguments: Any, result: Any, cache: bool, device: jax.Device | None = None
+) -> Executables | None:
+    """Where the executables of a program are found, in this process and others; None where it can't be told there.
+
+    Args:
+        told: its key, then what else decides the code, as plain data.
+        arguments, result: nests of a call, with places in the graph in the place of arrays.
+    """
+    key, *more = told
+    digest = key[1] if key[0] == "prepare" else key[0]
+    if digest in ("alone", "own") or any(node.op.name == "custom_call" for node in module.walk()):
+        return None  # its key means nothing elsewhere; the function that it calls may not be there
+    orders = jax.tree.leaves(arguments), jax.tree.leaves(result)
+    trees = jax.tree.structure(arguments), jax.tree.structure(result)
+    return Executables(Identity(repr((digest, more, orders)), *trees, device), cache)
 
 
 def fit_inputs(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
@@ -611,6 +665,41 @@ class Compiled:
         """The module that is lowered for concrete dimensions."""
         program = self._program(dims)
         return program.specialized(program._all_dims(dims))
+
+    def save(self, path: str | os.PathLike[str], executables: bool = True) -> None:
+        """Write it as a ``.lamina`` file, which :func:`lamina.load` runs without the Python that it was traced from.
+
+        Args:
+            path: the file. It appears whole or not at all, and replaces what was there.
+            executables: add what XLA compiled so far, for this user on this kind of machine.
+
+        Raises:
+            ArgumentError: it can't be written. GuardError: it was traced for no sizes yet.
+            UnsupportedError: its arguments or results are nests of classes that a file can't name.
+        """
+        if not self._programs:
+            self._program()  # says why there is no trace
+        first = self._programs[0]
+        stored = store([p.graph for p in self._programs])
+        members = {
+            **stored.members,
+            "constants.safetensors": safetensors.encode(stored.constants),
+            "weights.safetensors": safetensors.encode({n: np.asarray(b._value) for n, b in stored.weights.items()}),
+        }
+        if executables:
+            compiled = {key: entry for p in self._programs for key, entry in p.executables().items()}
+            members |= artifact.signed(compiled)
+        manifest = {
+            "lamina": artifact.version(),
+            "model": first.graph.name,
+            "pipeline": first.pipeline,
+            "donate": first.donate,
+            "target": first.target if first.target != first.device.platform else None,
+            "why": str(self.why_per_shape) if self.why_per_shape else None,
+            "specs": specs_text(self._specs),
+            "graphs": stored.graphs,
+        }
+        artifact.write(Path(path), members, manifest)
 
     def stablehlo(self, **dims: int) -> str:
         """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""

@@ -1,6 +1,7 @@
 """Fair timing: the sides take turns within one process, so that a slow moment of the machine hits them alike."""
 
 import gc
+import os
 import statistics
 import sys
 import time
@@ -8,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+# Times to a first result are those of compiling, in the processes that a script starts, too.
+os.environ.setdefault("LAMINA_CACHE", "0")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from ..compiler import Compiled, Program
 from ..ir import Graph, Module, TensorType
 from ..ir.dims import DimLike, parse_dim, symbol
-from ..ir.errors import ArgumentError, DTypeError, IntegerDimError
+from ..ir.errors import ArgumentError, DTypeError, IntegerDimError, LaminaError
 from ..ir.types import element_type
 from ..runtime.dispatch import Convention
 from ..runtime.recompiles import Sizes, sizes_of
@@ -174,6 +174,7 @@ def compile(
     donate: Sequence[int] = (),
     verify: bool = False,
     keep_graphs: bool = False,
+    cache: bool = True,
     **static: Any,
 ) -> Compiled:
     """Trace, optimize and compile a function, layer, model or module.
@@ -186,6 +187,7 @@ def compile(
         donate: positions of arguments whose memory the results may take; they are gone after the call.
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in ``.records``.
+        cache: whether executables are taken from the disk cache, and kept there; see docs/artifacts.md.
 
     Returns:
         A :class:`Compiled`. XLA compiles at the first call with each new set of shapes.
@@ -197,6 +199,7 @@ def compile(
         "donate": donate,
         "verify": verify,
         "keep_graphs": keep_graphs,
+        "cache": cache,
     }
     if isinstance(f, Graph):
         f = Module({"main": f})
@@ -224,8 +227,34 @@ def _compile_module(module: Module, options: dict[str, Any]) -> Compiled:
             "the model itself, or evaluate(module, ..., parameters={...})"
         )
     verify(module)
+    program, flatten = _module_program(module, options)
+    return Compiled(program, None, _named_types(module), flatten)
+
+
+def compile_modules(
+    modules: Sequence[Module], specs: Sequence[tuple[str, TensorType]], why: LaminaError | None = None, **options: Any
+) -> Compiled:
+    """Several traces of one function, each for some of its sizes, as one compiled program.
+
+    Args:
+        specs: name and type of each input, for all sizes.
+        why: says why no trace serves all sizes.
+        options: as of :class:`Program`.
+    """
+    made = [_module_program(module, options) for module in modules]
+    (first, flatten), *_ = made
+    compiled = Compiled(None if why else first, None, specs, flatten, why)
+    compiled._programs = [program for program, _ in made]
+    return compiled
+
+
+def _named_types(module: Module) -> list[tuple[str, TensorType]]:
     names = module.main.input_names
-    named = [(f"input {n or i}", v.type) for i, (n, v) in enumerate(zip(names, module.main.inputs, strict=True))]
+    return [(f"input {n or i}", v.type) for i, (n, v) in enumerate(zip(names, module.main.inputs, strict=True))]
+
+
+def _module_program(module: Module, options: Mapping[str, Any]) -> tuple[Program, Callable[[tuple], list[Any]]]:
+    """A program that takes and gives the nests that a module says; and what makes its arguments flat."""
     structure = module.main.in_structure
     if structure is None:
         structure = tuple(range(len(module.main.inputs)))
@@ -235,7 +264,7 @@ def _compile_module(module: Module, options: dict[str, Any]) -> Compiled:
 
     def flatten(args: tuple) -> list[Any]:
         leaves, given = jax.tree.flatten(args)
-        if given != tree:
+        if given != tree and not _same_but_for_lists(given, tree):
             raise ArgumentError(
                 f"{module.name}: the arguments should have the structure {_shown_tree(tree)}; received "
                 f"{_shown_tree(given)}"
@@ -248,7 +277,7 @@ def _compile_module(module: Module, options: dict[str, Any]) -> Compiled:
         restore=lambda flat: jax.tree.map(lambda i: flat[i], structure),
         key=("module", tree, tuple(order), jax.tree.structure(out), tuple(jax.tree.leaves(out))),
     )
-    return Compiled(Program(module, convention=convention, **options), None, named, flatten)
+    return Program(module, convention=convention, **options), flatten
 
 
 def jit(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..ir.errors import ArgumentError, ShapeError
+from ..ir.types import element_type
 from . import random_eager
 from .dtypes import standardize_dtype
 from .names import to_snake_case
@@ -63,7 +64,7 @@ class Zeros(Initializer):
 
     def __call__(self, shape: Shape, dtype: Any = None) -> jax.Array:
         """Return zeros; see Initializer."""
-        return _filled(jnp.zeros, shape, dtype)
+        return _filled(np.zeros, shape, dtype)
 
 
 @_initializer("one")
@@ -72,7 +73,7 @@ class Ones(Initializer):
 
     def __call__(self, shape: Shape, dtype: Any = None) -> jax.Array:
         """Return ones; see Initializer."""
-        return _filled(jnp.ones, shape, dtype)
+        return _filled(np.ones, shape, dtype)
 
 
 @_initializer()
@@ -443,10 +444,11 @@ def compute_fans(
     return int(shape[-2] * receptive_field), int(shape[-1] * receptive_field)
 
 
-def _filled(fill: Callable[..., jax.Array], shape: Shape, dtype: Any) -> jax.Array:
+def _filled(fill: Callable[..., np.ndarray], shape: Shape, dtype: Any) -> jax.Array:
+    """An array that NumPy makes: jax would compile a program for each shape."""
     name = standardize_dtype(dtype)
     with width_of(name):
-        return fill(tuple(shape), dtype=name)
+        return jax.device_put(fill(tuple(shape), element_type(name)))
 
 
 def _window(window: Any, length: int, periodic: bool) -> Any:

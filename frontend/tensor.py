@@ -334,7 +334,7 @@ class TracedDim(Dim):
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, int | Dim):
             return NotImplemented
-        known = same(self, other)
+        known = same(plain_dims(self), plain_dims(other))
         return _assume("==", self, other) if known is None else known
 
     def __ne__(self, other: object) -> Any:

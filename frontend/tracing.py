@@ -46,7 +46,7 @@ def trace_flat(
 def index_nest(nest: Any) -> Any:
     """The same nest in plain dicts, lists and tuples, as the IR keeps it."""
     if isinstance(nest, dict):
-        return {str(key): index_nest(value) for key, value in nest.items()}
+        return {key if type(key) is int else str(key): index_nest(value) for key, value in nest.items()}
     if isinstance(nest, list):
         return [index_nest(value) for value in nest]
     if isinstance(nest, tuple):

@@ -192,7 +192,7 @@ class Variable(TensorOperators):
         """The array it holds, for a program that takes over its memory: a copy where anybody else may hold it."""
         if self._lent:
             with jax.enable_x64(self._array.dtype.itemsize == 8):
-                self._array = jnp.array(self._array, copy=True)
+                self._array = jax.device_put(self._array, may_alias=False)  # jnp.array would compile for each shape
             self._lent = False
         return self._array
 

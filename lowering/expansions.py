@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from ..ir.builder import Builder
-from ..ir.dims import Dim
+from ..ir.dims import Dim, DimLike
 from ..ir.errors import UnsupportedError
 from ..ir.graph import Graph, Value, clone_node
 from ..ir.opdef import Call
@@ -92,15 +92,18 @@ def _write_at(builder: Builder, whole: Value, part: Value, place: Value) -> Valu
 # Random bits.
 
 
-def positions(builder: Builder, shape: Sequence[int], dtype: np.dtype = UI32) -> Value:
+def positions(builder: Builder, shape: Sequence[DimLike], dtype: np.dtype = UI32) -> Value:
     """The row-major linear index of each element, modulo 2**bits."""
     total = None
     for axis, size in enumerate(shape):
         if size == 1 and len(shape) > 1:
             continue
-        step = prod(shape[axis + 1 :]) % 2 ** bit_width(dtype)
+        step = prod(shape[axis + 1 :])
         index = builder.iota(dtype=dtype, shape=tuple(shape), axis=axis)
-        if step != 1:
+        if isinstance(step, Dim):
+            scale = builder.astype(builder.dim_value(dim=step), dtype)
+            index = builder.multiply(index, builder.broadcast_in_dim(scale, shape=tuple(shape), dims=()))
+        elif (step := step % 2 ** bit_width(dtype)) != 1:
             index = builder.multiply(index, builder.full_like(index, step))
         total = index if total is None else builder.add(total, index)
     return total if total is not None else builder.full(tuple(shape), 0, dtype)
@@ -122,7 +125,7 @@ def _for_each(builder: Builder, key: Value, x: Value) -> Value:
     return builder.broadcast_to(x, (*key.shape[:-1], *x.shape))
 
 
-def _threefry(builder: Builder, key: Sequence[Value], high: Value, low: Value) -> tuple[Value, Value]:
+def threefry(builder: Builder, key: Sequence[Value], high: Value, low: Value) -> tuple[Value, Value]:
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011) of the counter (high, low)."""
 
     def number(value: int) -> Value:
@@ -150,7 +153,7 @@ def _threefry_at_positions(builder: Builder, key: Value, shape: Sequence[int]) -
         low = builder.astype(place, UI32)
         high = builder.astype(builder.shift_right_logical(place, builder.full_like(place, 32)), UI32)
     high, low = (_for_each(builder, key, word) for word in (high, low))
-    return _threefry(builder, _words(builder, key, shape), high, low)
+    return threefry(builder, _words(builder, key, shape), high, low)
 
 
 def threefry_bits(builder: Builder, call: Call, key: Value) -> Value:
@@ -176,7 +179,7 @@ def _side_by_side(builder: Builder, words: Sequence[Value]) -> Value:
 
 def threefry_fold_in(builder: Builder, call: Call, key: Value, data: Value) -> Value:
     """``jax.random.fold_in``: the hash of the counter (0, data)."""
-    return _side_by_side(builder, _threefry(builder, _words(builder, key, ()), builder.full_like(data, 0), data))
+    return _side_by_side(builder, threefry(builder, _words(builder, key, ()), builder.full_like(data, 0), data))
 
 
 def _mix(builder: Builder, x: Value, addend: Value | None = None) -> Value:
@@ -197,7 +200,7 @@ def _mix(builder: Builder, x: Value, addend: Value | None = None) -> Value:
 
 def dropout_bits(builder: Builder, call: Call, seed: Value) -> Value:
     """The hash of each element's linear index, as ir/ops/random.py defines it."""
-    shape = concrete(call, *call["shape"])
+    shape = tuple(call["shape"])
     first, second = _words(builder, seed, ())
     one = _mix(builder, builder.xor(first, builder.full_like(first, np.uint32(SEED_SALT))))
     two = _mix(builder, builder.xor(second, one))

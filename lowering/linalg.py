@@ -10,7 +10,7 @@ from ..ir.builder import Builder
 from ..ir.dims import DimLike
 from ..ir.graph import Graph, Value
 from ..ir.opdef import Call
-from ..ir.types import F32, I32, bit_width, is_complex
+from ..ir.types import F32, I32, bit_width, is_complex, static_shape
 from .expansions import concrete
 
 
@@ -89,18 +89,33 @@ def qr(builder: Builder, call: Call, a: Value) -> tuple[Value, ...]:
     if bit_width(given) < 32:
         a = builder.astype(a, F32)
     width = m if call["full"] else count
-    row, column = (builder.iota(dtype=I32, shape=(*batch, m, width), axis=len(batch) + i) for i in (0, 1))
-    q = builder.astype(builder.compare(row, column, direction="EQ"), a.dtype)
-    if count:
-        vectors = builder.full((*batch, m, count), 0, a.dtype)
-        factors = builder.full((*batch, 1, count), 0, a.dtype)
-        a, vectors, factors = _loop(builder, count, (a, vectors, factors), _eliminate)
-        q, _, _ = _loop(builder, count, (q, vectors, factors), _apply)
+    a, vectors, factors = reflections(builder, a)
+    q = product_of_reflections(builder, vectors, factors, width)
     height = width if call["full"] else count
     r = builder.slice(a, start=(0,) * a.rank, limit=(*batch, height, n), strides=(1,) * a.rank)
     row, column = (builder.iota(dtype=I32, shape=(*batch, height, n), axis=len(batch) + i) for i in (0, 1))
     r = builder.select(builder.compare(row, column, direction="LE"), r, builder.full_like(r, 0))
     return builder.astype(q, given), builder.astype(r, given)
+
+
+def reflections(builder: Builder, a: Value) -> tuple[Value, Value, Value]:
+    """LAPACK's geqrf: ``a`` made upper triangular, the vectors ``[..., m, k]`` and the factors ``[..., 1, k]``."""
+    *batch, m, n = static_shape(a.type)
+    count = min(m, n)
+    vectors = builder.full((*batch, m, count), 0, a.dtype)
+    factors = builder.full((*batch, 1, count), 0, a.dtype)
+    if not count:
+        return a, vectors, factors
+    a, vectors, factors = _loop(builder, count, (a, vectors, factors), _eliminate)
+    return a, vectors, factors
+
+
+def product_of_reflections(builder: Builder, vectors: Value, factors: Value, width: int) -> Value:
+    """LAPACK's orgqr: the first ``width`` columns of the product of reflections."""
+    *batch, m, count = static_shape(vectors.type)
+    row, column = (builder.iota(dtype=I32, shape=(*batch, m, width), axis=len(batch) + i) for i in (0, 1))
+    q = builder.astype(builder.compare(row, column, direction="EQ"), vectors.dtype)
+    return _loop(builder, count, (q, vectors, factors), _apply)[0] if count else q
 
 
 def _loop(

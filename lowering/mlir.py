@@ -7,6 +7,7 @@ context that is current (``with context():``).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend.mlir import ir
-from jax.extend.mlir.dialects import stablehlo
+from jax.extend.mlir.dialects import func, stablehlo
 from jax.interpreters import mlir as jax_mlir
+from jaxlib.mlir import passmanager
 
-from ..ir.errors import UnsupportedError, VerificationError
+from ..ir.errors import ParseError, UnsupportedError, VerificationError
 from ..ir.location import UNKNOWN, Frame, Location
 from ..ir.types import ELEMENT_TYPES, TensorType, short_name
 
@@ -32,12 +34,16 @@ __all__ = [
     "int_array",
     "integer",
     "ir",
+    "layouts_array",
     "location",
     "matrix",
     "mlir_element_type",
     "mlir_errors",
     "parse_module",
+    "parse_program",
     "precision",
+    "run_passes",
+    "spelled_out",
     "stablehlo",
     "string",
     "symbol",
@@ -149,6 +155,13 @@ def matrix(rows: Sequence[Sequence[object]], columns: int) -> ir.Attribute:
     return array_attribute(data)
 
 
+def layouts_array(layouts: Sequence[Sequence[int]]) -> ir.Attribute:
+    """``[dense<[0, 1]> : tensor<2xindex>, ...]``."""
+    index = ir.IndexType.get()
+    make: Any = ir.DenseIntElementsAttr.get  # NumPy's stubs do not say that arrays are buffers
+    return ir.ArrayAttr.get([make(np.array(order, np.int64), type=index, shape=[len(order)]) for order in layouts])
+
+
 def integer(value: object, bits: int = 64) -> ir.Attribute:
     """An integer attribute of ``bits`` bits."""
     return ir.IntegerAttr.get(ir.IntegerType.get_signless(bits), int(value))  # type: ignore[call-overload]
@@ -219,3 +232,68 @@ def mlir_errors(what: str, where: Location = UNKNOWN) -> Iterator[None]:
         lines = [f"{what}{'' if where is UNKNOWN else f' (at {where})'}:"]
         lines += [f"  {d.message} at {d.location}" for d in error.error_diagnostics] or [f"  {error.message}"]
         raise VerificationError("\n".join(lines)) from None
+
+
+# Reading programs.
+
+#: How a portable artifact names its producer, after the first bytes of MLIR's bytecode.
+_ARTIFACT = b"StableHLO_v"
+
+
+def parse_program(source: str | bytes) -> ir.Module:
+    """Read a module from text, MLIR bytecode or a StableHLO portable artifact in the current context, and verify it.
+
+    Raises :class:`ParseError` with what MLIR found, and where; :class:`UnsupportedError` for quantized types, which are
+    of a dialect that jaxlib does not have.
+    """
+    try:
+        with mlir_errors("this is no valid StableHLO program"):
+            if isinstance(source, bytes) and _ARTIFACT in source[:64]:
+                module = stablehlo.deserialize_portable_artifact(ir.Context.current, source)
+            else:
+                module = ir.Module.parse(source)
+            module.operation.verify()
+    except (VerificationError, ValueError, RuntimeError) as error:
+        if re.search(r"quant.*uniform", str(error)):
+            raise UnsupportedError(
+                "the program has quantized types (!quant.uniform), which are not supported; turn them into arithmetic "
+                f"of integers first, with StableHLO's pass stablehlo-legalize-quant-to-math\n{error}"
+            ) from None
+        raise ParseError(str(error)) from None
+    return module
+
+
+def run_passes(module: ir.Module, pipeline: str) -> None:
+    """Run MLIR's and StableHLO's passes on a module, in place. Raises :class:`VerificationError` where one fails."""
+    _register_passes()
+    with module.context, mlir_errors(f"the passes {pipeline} fail"):
+        passmanager.PassManager.parse(f"builtin.module({pipeline})").run(module.operation)
+
+
+@functools.cache
+def _register_passes() -> None:
+    stablehlo.register_stablehlo_passes()
+
+
+def spelled_out(operation: ir.Operation, types: Sequence[tuple[np.dtype, Sequence[Any]]]) -> ir.Module:
+    """A module with one function: a CHLO operation without regions on arguments of given types, in StableHLO's "
+    "words."""
+    open_size = ir.ShapedType.get_dynamic_size()
+    with operation.context, ir.Location.unknown():
+        arguments = [
+            ir.RankedTensorType.get([d if isinstance(d, int) else open_size for d in shape], mlir_element_type(dtype))
+            for dtype, shape in types
+        ]
+        results = [r.type for r in operation.results]
+        module = ir.Module.create()
+        with ir.InsertionPoint(module.body):
+            make: Any = func.FuncOp  # as in emitter.py
+            function = make("main", (arguments, results))
+        block = function.add_entry_block()
+        with ir.InsertionPoint(block):
+            given = {name: operation.attributes[name] for name in operation.attributes}
+            operands = list(block.arguments)
+            made = ir.Operation.create(operation.name, results=results, operands=operands, attributes=given)
+            func.ReturnOp(list(made.results))
+    run_passes(module, "func.func(chlo-legalize-to-stablehlo,shape-legalize-to-stablehlo,canonicalize)")
+    return module

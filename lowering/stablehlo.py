@@ -16,6 +16,7 @@ from . import expansions, linalg, stablehlo_control, stablehlo_numeric
 from . import stablehlo_attributes as attributes
 from .emitter import Emitter, Rule, expanded, inlined, op
 from .mlir import context, ir, parse_module, type_of, verify_module
+from .stablehlo_dynamic import DYNAMIC
 
 # Ops that StableHLO, or CHLO (which every StableHLO consumer legalizes away), has under the same name.
 _SAME = (
@@ -91,6 +92,9 @@ LOWERINGS: dict[str, Rule] = {
     "all_to_all": op("stablehlo.all_to_all", attributes.all_to_all),
     "collective_permute": op("stablehlo.collective_permute", attributes.collective_permute),
 }
+
+#: Rules that say open shapes, too, in the graph's own terms.
+DYNAMIC["dropout_bits"] = LOWERINGS["dropout_bits"]
 
 
 def emit(module: Module) -> ir.Module:

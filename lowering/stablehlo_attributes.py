@@ -7,7 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..ir.graph import Node
-from .mlir import array_attribute, bool_array, flag, int_array, integer, ir, matrix, precision, stablehlo, string
+from .mlir import (
+    array_attribute,
+    bool_array,
+    flag,
+    int_array,
+    integer,
+    ir,
+    layouts_array,
+    matrix,
+    precision,
+    stablehlo,
+    string,
+)
 
 Attributes = Mapping[str, ir.Attribute]
 
@@ -214,11 +226,13 @@ def custom_call(node: Node) -> Attributes:
     config: ir.Attribute = string(a["backend_config"])
     if a["api_version"] == 4:  # typed FFI: the configuration is a dictionary
         config = ir.Attribute.parse(a["backend_config"] or "{}")
+    layouts = {name: layouts_array(a[name]) for name in ("operand_layouts", "result_layouts") if a[name]}
     return {
         "call_target_name": string(a["target"]),
         "backend_config": config,
         "api_version": integer(a["api_version"], 32),
         "has_side_effect": flag(a["has_side_effect"]),
+        **layouts,
     }
 
 

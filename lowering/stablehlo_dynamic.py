@@ -121,6 +121,24 @@ def _slice(emitter: Emitter, node: Node, x: ir.Value) -> ir.Operation:
     return emitter.create("stablehlo.real_dynamic_slice", [x, *ends], emitter.result_types(node))
 
 
+def _dynamic_slice(emitter: Emitter, node: Node, x: ir.Value, *starts: ir.Value) -> ir.Operation:
+    """A slice whose size is open, from where the whole of it fits: that an open slice does not see to by itself."""
+    dims, sizes = emitter.open_dims, node.attributes["sizes"]
+    vector = _vector(len(sizes))
+    parts = []
+    for start in starts:
+        start = (
+            start if start.type == dims.scalar else emitter.create("stablehlo.convert", [start], [dims.scalar]).result
+        )
+        parts.append(emitter.create("stablehlo.reshape", [start], [_vector(1)]).result)
+    zeros, ones = (dims.vector([n] * len(sizes)) for n in (0, 1))
+    last = dims.vector([size - part for size, part in zip(node.operands[0].shape, sizes, strict=True)])
+    start = emitter.create("stablehlo.concatenate", parts, [vector], {"dimension": integer(0)}).result
+    start = emitter.create("stablehlo.clamp", [zeros, start, last], [vector]).result
+    limit = emitter.create("stablehlo.add", [start, dims.vector(sizes)], [vector]).result
+    return emitter.create("stablehlo.real_dynamic_slice", [x, start, limit, ones], emitter.result_types(node))
+
+
 def _pad(emitter: Emitter, node: Node, x: ir.Value, value: ir.Value) -> ir.Operation:
     amounts = [emitter.open_dims.vector(node.attributes[name]) for name in ("low", "high", "interior")]
     return emitter.create("stablehlo.dynamic_pad", [x, value, *amounts], emitter.result_types(node))
@@ -143,6 +161,7 @@ DYNAMIC: dict[str, Callable[..., object]] = {
     "reshape": _reshape,
     "broadcast_in_dim": _broadcast,
     "slice": _slice,
+    "dynamic_slice": _dynamic_slice,
     "pad": _pad,
     "dim_value": _dim_value,
     "match_shape": _match_shape,

@@ -105,9 +105,14 @@ def reduce(emitter: Emitter, node: Node, *operands: ir.Value) -> object:
     name = simple_region(node.regions[0])
     if _is_narrow_sum(node):
         return _accumulated_wide(emitter, node, operands)
-    if name is None or _is_identity(node.operands[1], name):
+    if name is None or _has_no_identity(node) or _is_identity(node.operands[1], name):
         return _reduce(emitter, node, *operands)
     return emitter.expand(_start_apart, node, operands)
+
+
+def _has_no_identity(node: Node) -> bool:
+    """The greatest of complex numbers: no number is below all others."""
+    return is_complex(node.operands[0].dtype) and simple_region(node.regions[0]) in ("maximum", "minimum")
 
 
 def _start_apart(builder: Builder, call: Call, x: Value, start: Value) -> Value:
@@ -125,7 +130,7 @@ def _identity(name: str, dtype: np.dtype) -> np.ndarray:
     if name == "multiply" or dtype == BOOL:
         return np.ones((), dtype)
     if name == "and":
-        return np.invert(np.zeros((), dtype))
+        return np.array(ml_dtypes.iinfo(dtype).max if is_unsigned(dtype) else -1).astype(dtype)
     if is_float(dtype):
         return np.array(-np.inf if name == "maximum" else np.inf).astype(dtype)
     limits = ml_dtypes.iinfo(dtype)

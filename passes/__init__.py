@@ -23,7 +23,7 @@ from .rewrite import RULES, Miss, NoMatch, Rewriter, Rule, RuleSet, rewrite, rul
 from .specialize import specialize
 from .targets import TARGETS, run_target
 
-for _pass in ("simplify", "recognize", "fold", "layout", "decompose", "inline"):
+for _pass in ("simplify", "recognize", "fold", "layout", "decompose", "inline", "counting_loops"):
     _importlib.import_module(f".{_pass}", __name__)
 
 LEVELS |= {

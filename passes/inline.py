@@ -31,7 +31,7 @@ def inline_calls(module: Module, wanted: Wanted = lambda node, callee: True, log
         changed |= _inline(module, graph, wanted, log if log is not None else Log(), (name,), guards)
         graph.guards = list(dict.fromkeys([*graph.guards, *guards]))
     if changed:
-        _drop_uncalled(module)
+        drop_uncalled(module)
     return changed
 
 
@@ -82,8 +82,9 @@ def _body(callee: Graph, node: Node) -> Graph:
     return body
 
 
-def match_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], node: Node) -> dict[str, DimLike]:
-    """The values of a function's symbols in a call, each a dimension of the caller. Raises :class:`PassError`."""
+def match_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], node: object) -> dict[str, DimLike]:
+    """The values of a function's symbols in a call, each a dimension of the caller. Raises :class:`PassError`, which
+    names ``node``."""
     found: dict[str, DimLike] = {}
     pairs = [(d, g) for a, b in zip(declared, given, strict=True) for d, g in zip(a.shape, b.shape, strict=True)]
     for dim, size in pairs:
@@ -96,7 +97,8 @@ def match_symbols(declared: Sequence[TensorType], given: Sequence[TensorType], n
     return found
 
 
-def _drop_uncalled(module: Module) -> None:
+def drop_uncalled(module: Module) -> None:
+    """Remove functions that neither ``main`` nor ``prepare`` calls, directly or through others."""
     pending, called = ["main", "prepare"], set()
     while pending:
         name = pending.pop()

@@ -1,19 +1,33 @@
-"""Compiling an MLIR module by PJRT itself: for inspection, tests and ahead-of-time programs.
+"""PJRT itself: compiling an MLIR module, for inspection, tests and ahead-of-time programs; and executables as bytes,
+called as quickly as what ``jax.jit`` compiles.
 
-Everyday calls go through :mod:`dispatch`, which is as fast and interoperates with jax. Beside ``lowering/mlir.py`` this
-is the one place for names that jaxlib does not promise to keep.
+Everyday calls go through :mod:`dispatch`. Beside ``lowering/mlir.py`` this is the one place for names that jax and
+jaxlib do not promise to keep.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 import re
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
+from jax._src import array as jax_array
+from jax._src import config as jax_config
+from jax._src import core as jax_core
+from jax._src import tree_util
+from jax._src.interpreters import pxla
 from jax.extend.backend import get_compile_options
+from jax.sharding import SingleDeviceSharding
+from jaxlib import _jax
 from jaxlib._jax import DeviceList
 
 from ..ir.errors import ArgumentError
@@ -105,3 +119,163 @@ def _hlo_type(array: Any) -> str:
     kind, bits = re.match(r"([a-z]+)(\w*)", name).groups()  # type: ignore[union-attr]
     short = "pred" if name == "bool" else _LETTERS[kind] + bits.replace("_", "")
     return f"{short}[{','.join(map(str, array.shape))}]"
+
+
+# Executables that jax.jit made, or that were read from a file, behind the C++ function that jax.jit itself calls by.
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An executable that is ready to be called.
+
+    Attributes:
+        executable: jaxlib's.
+        kept: numbers of the flat arguments that it takes.
+        results: shape and element type of each flat result.
+        device: the one it runs on; None where there are several.
+        in_shardings, out_shardings, layouts: of the arguments it takes and of its results, as jax has them.
+    """
+
+    executable: Any
+    kept: tuple[int, ...]
+    results: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    device: jax.Device | None
+    in_shardings: Sequence[Any]
+    out_shardings: Sequence[Any]
+    layouts: Sequence[Any]
+
+
+def loaded_of(compiled: Any) -> Loaded:
+    """What a ``jax.stages.Compiled`` calls."""
+    mesh = compiled._executable
+    devices = {d for s in (*mesh._in_shardings, *mesh._out_shardings) for d in s.device_set}
+    return Loaded(
+        mesh.xla_executable,
+        tuple(sorted(mesh._kept_var_idx)),
+        tuple((tuple(a.shape), np.dtype(a.dtype)) for a in mesh.out_avals),
+        devices.pop() if len(devices) == 1 else None,
+        mesh._in_shardings,
+        mesh._out_shardings,
+        mesh._dispatch_in_layouts,
+    )
+
+
+def serialize(loaded: Loaded) -> bytes | None:
+    """An executable as bytes, for :func:`deserialize`; None where its platform has no such form."""
+    try:
+        return bytes(loaded.executable.client.serialize_executable(loaded.executable))
+    except jax.errors.JaxRuntimeError:
+        return None
+
+
+def deserialize(
+    code: bytes, kept: Sequence[int], results: Sequence[tuple[Sequence[int], Any]], device: jax.Device
+) -> Loaded | None:
+    """Load an executable that :func:`serialize` wrote on an equal :func:`environment`; None where XLA refuses it.
+
+    This is machine code, which will run: take it from nobody but the user.
+    """
+    options = get_compile_options(num_replicas=1, num_partitions=1, device_assignment=np.array([[device.id]]))
+    try:
+        executable = device.client.deserialize_executable(code, DeviceList((device,)), options)
+    except (jax.errors.JaxRuntimeError, ValueError):
+        return None
+    sharding = SingleDeviceSharding(device)
+    types = tuple((tuple(shape), np.dtype(dtype)) for shape, dtype in results)
+    return Loaded(
+        executable, tuple(kept), types, device, [sharding] * len(kept), [sharding] * len(types), [None] * len(kept)
+    )
+
+
+def run(loaded: Loaded, flat: Sequence[Any], committed: bool) -> list[jax.Array]:
+    """Run an executable of one device on all flat arguments; ``committed``: whether results stay on that device."""
+    placed = [pxla.cc_shard_arg(flat[i], s, None) for i, s in zip(loaded.kept, loaded.in_shardings, strict=True)]
+    shards = loaded.executable.execute_sharded(placed).disassemble_into_single_device_arrays()
+    return [
+        jax_array.ArrayImpl(
+            jax_core.ShapedArray(shape, dtype), sharding, [parts[0]], committed=committed, _skip_checks=True
+        )
+        for (shape, dtype), sharding, parts in zip(loaded.results, loaded.out_shardings, shards, strict=True)
+    ]
+
+
+def is_plain_call() -> bool:
+    """Whether a call now runs, and is not part of what jax traces, or looks at because of its debugging options."""
+    return jax_core.trace_state_clean() and not (jax_config.debug_nans.value or jax_config.debug_infs.value)
+
+
+def quick_function(name: str, function: Callable[..., Any], miss: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that calls in C++ what :func:`quick_call` gave for arguments of the same structure, types and places.
+
+    Args:
+        name: for profiles.
+        function: what it does, in Python; it runs where jax is told not to compile.
+        miss: ``(*args) -> (result, what quick_call gave, False)``, called for arguments that are new.
+    """
+    made: Callable[..., Any] = _jax.pjit(
+        name,
+        function,
+        miss,
+        [],
+        [],
+        pxla.JitGlobalCppCacheKeys(),
+        tree_util.dispatch_registry,
+        pxla.cc_shard_arg,
+        _jax.PjitFunctionCache(capacity=_SIGNATURES),
+    )
+    return made
+
+
+#: Structures, types and places of arguments that one function remembers, as many as jax.jit does for all.
+_SIGNATURES = 4096
+
+
+def quick_call(loaded: Loaded, result: Any, arguments: int) -> Any:
+    """What a later call needs, for :func:`quick_function`.
+
+    Args:
+        result: of the first call.
+        arguments: how many flat ones there are.
+    """
+    flat, tree = tree_util.dispatch_registry.flatten(result, None)
+    kept = set(loaded.kept)
+    return pxla.MeshExecutableFastpathData(
+        loaded.executable,
+        tree,
+        loaded.in_shardings,
+        loaded.out_shardings,
+        [a.aval for a in flat],
+        [a.committed for a in flat],
+        [i in kept for i in range(arguments)],
+        loaded.layouts,
+        [],
+    )
+
+
+@cache
+def environment(device: jax.Device) -> str:
+    """What an executable depends on beside its program: versions, platform, processor, options of the process."""
+    options = get_compile_options(num_replicas=1, num_partitions=1)
+    said = (
+        jax.__version__,
+        jaxlib.__version__,
+        device.platform,
+        device.device_kind,
+        device.client.platform_version,
+        _processor() if device.platform == "cpu" else "",
+        [os.environ.get(name, "") for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")],
+        options.SerializeAsString(),
+    )
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _processor() -> str:
+    """The CPU's kind, the instructions it has, and how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        wanted = ("flags", "Features", "model name", "CPU implementer", "CPU part")
+        kind = sorted({line for line in info.read_text().splitlines() if line.startswith(wanted)})
+    else:
+        kind = [platform.processor(), platform.version()]
+    return repr((platform.machine(), kind, cores))

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from ..ir.errors import LaminaError
+from .executables import Executables
 from .recompiles import Sizes
 
 T = TypeVar("T")
@@ -60,10 +61,19 @@ class Shared(Generic[T]):
         name: for messages.
         build: ``(shared, nested) -> jitted function``; nested: for calls inside another ``jax.jit``.
         sizes: counts what it is compiled for.
+        executables: where those are found that need not be compiled.
+
+    Attributes:
+        jitted: what ``jax.jit`` made.
+        call: calls it, or an executable that is found.
     """
 
     def __init__(
-        self, name: str, build: Callable[[Shared[T], bool], Callable[..., Any]], sizes: Sizes | None = None
+        self,
+        name: str,
+        build: Callable[[Shared[T], bool], Callable[..., Any]],
+        sizes: Sizes | None = None,
+        executables: Executables | None = None,
     ) -> None:
         self.name = name
         self.sizes = sizes
@@ -71,6 +81,8 @@ class Shared(Generic[T]):
         self._lock = threading.Lock()
         self._build = build
         self.jitted = build(self, False)
+        self.executables = executables
+        self.call = self.jitted if executables is None else executables.calling(self.jitted)
 
     @cached_property
     def nested(self) -> Callable[..., Any]:

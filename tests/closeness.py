@@ -25,7 +25,7 @@ from lamina.ir.types import is_complex, is_float
 #: the complex logarithm stand) is 50 off; asinh and acosh are logarithms of roots. sinh and cosh, exp(x - log 2), lose
 #: what rounding x - log 2 (up to 709) loses, which is 256; erfc's tail, exp(-x*x), what rounding x*x (up to 700) loses.
 ULP = {
-    "sign": 2,
+    "sign": 3,  # of complex numbers: the modulus and two quotients round, here and there
     "multiply": 2,
     "divide": 1,
     "abs": 2,

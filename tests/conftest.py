@@ -4,6 +4,7 @@ import os
 
 os.environ["KERAS_BACKEND"] = "jax"  # Keras is what results are compared with
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["LAMINA_CACHE"] = "0"  # tests of the disk cache switch it on, in folders of their own
 
 from hypothesis import HealthCheck, settings
 

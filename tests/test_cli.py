@@ -518,3 +518,95 @@ def test_every_error_of_ours_is_one_message(folder, monkeypatch):
 
     monkeypatch.setattr("lamina.frontend.saving.models.load", broken)
     assert fail("dump", "digits.keras") == "error: digits.keras: first line\nsecond line\n"
+
+
+# verify
+
+
+def test_verify_prints_a_table_and_says_so_where_all_is_well(folder):
+    text = succeed("verify", "digits.keras", "--targets", "numpy, xla", "--dim", "N=5")
+    assert "digits(image: f32[5,8,8,1]), random inputs of seed 0" in text
+    assert text.count("ok") == 2 and "OUTSIDE" not in text
+    assert text.splitlines()[-1] == "2 within the bounds"
+
+
+def test_verify_json_reads_back(folder):
+    from lamina.frontend.verify import Report
+
+    report = Report.from_json(
+        succeed("verify", "digits.keras", "--targets", "xla", "--input", "image=image.npy", "--json")
+    )
+    assert report.ok and report.inputs == {"image": "f32[5,8,8,1]"} and report.seed is None
+    assert [o.output for o in report["xla"].outputs] == ["digit"]
+
+
+def test_verify_passes_keywords_and_seeds_on(folder):
+    text = succeed(
+        "verify", "digits.keras", "--targets", "xla", "--set", "training=true", "--seed", "4", "--bound", "xla=1e-4"
+    )
+    assert "training=True" in text and "seed 4" in text and "1.0e-04" in text and "states" in text
+
+
+def test_verify_takes_inputs_of_a_function_by_place_and_by_name(folder):
+    np.save("x.npy", np.float32([1, 2]))
+    assert "double(x: f32[2])" in succeed("verify", "my_models:double", "--input", "x.npy", "--targets", "xla")
+    text = succeed("verify", "my_models:two", "--input", "right=right.npy", "--input", "left.npy", "--targets", "xla")
+    assert "two(left: f32[1,3], right: f32[1,3])" in text and "total" in text and "difference" in text
+
+
+def test_a_bound_that_is_passed_is_exit_status_1(folder):
+    result = call("verify", "digits.keras", "--targets", "numpy,xla", "--bound", "xla=1e-12")
+    assert result.exit_code == 1 and result.stderr == ""
+    assert "OUTSIDE" in result.stdout
+    assert "xla: first differs at convolution in layer conv_1" in result.stdout
+    assert result.stdout.splitlines()[-1] == "outside the bounds or failed: xla"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--targets", "xl"], "did you mean 'xla'"),
+        (["--targets", "xla", "--dim", "M=3"], "no symbolic dimension 'M'; it has N"),
+        (["--targets", "xla", "--input", "left.npy"], "rank 4"),
+        (["--targets", "xla", "--input", "picture=image.npy"], "no input 'picture'; it has image"),
+        (["--targets", "xla", "--set", "trainin=true"], "trainin"),
+    ],
+)
+def test_a_verify_that_cannot_be(folder, arguments, said):
+    assert said in fail("verify", "digits.keras", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bound", "xla=small"], "not a number such as 1e-4"),
+        (["--bound", "1e-4", "--bound", "xla=1"], "one bound for all targets"),
+        (["--set", "training"], "training=true"),
+        (["--seed", "x"], "--seed"),
+    ],
+)
+def test_a_verify_of_wrong_usage(folder, arguments, said):
+    assert said in fail("verify", "digits.keras", *arguments, status=2)
+
+
+# export
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "digits.onnx"], "says no target"),
+        (["-o", "digits.bin", "--to", "stablhlo"], "did you mean 'stablehlo'"),
+        (["-o", "nowhere/digits.mlir"], "no folder 'nowhere'"),
+        (["-o", "digits.mlir", "--set", "versio=1"], "no option 'versio'; did you mean 'version'"),
+        (["-o", "digits.mlir", "--dim", "M=3"], "no symbolic dimension 'M'; it has N"),
+    ],
+)
+def test_an_export_that_cannot_be(folder, arguments, said):
+    before = sorted(os.listdir(folder))
+    assert said in fail("export", "digits.keras", *arguments)
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_an_export_without_a_path(folder):
+    assert "--output" in fail("export", "digits.keras", "--to", "stablehlo", status=2)

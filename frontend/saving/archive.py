@@ -8,10 +8,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...ir.errors import ArgumentError, FileFormatError
+from ...runtime.files import write_beside
 from .weights import Weights, write_weights
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -118,25 +118,6 @@ def write_keras(
             archive.writestr(zipfile.ZipInfo(WEIGHTS), stored_weights.getbuffer())
 
     write_beside(Path(path), write)
-
-
-def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Have ``write`` fill a new file next to ``path``, then rename it, so that no half-written file is ever seen.
-
-    Raises:
-        ArgumentError: the folder is not there or cannot be written to.
-    """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            with open(beside, "xb") as file:
-                write(file)
-            os.replace(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ArgumentError(f"cannot write {os.fspath(path)!r}: {error.strerror or error}") from error
 
 
 def _open_zip(path: Path, name: str) -> zipfile.ZipFile:

@@ -30,12 +30,14 @@ _LATER = {
     ".h5": "a Keras HDF5 file",
     ".hdf5": "a Keras HDF5 file",
     ".mlir": "StableHLO text",
+    ".mlirbc": "StableHLO bytecode",
     ".lamina": "a compiled program",
 }
 
 
 def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Load what a file holds: from ``.keras`` a Model.
+    """Load what a file holds: from ``.keras`` a Model, from ``.lamina`` a compiled program, from ``.mlir`` and
+    ``.mlirbc`` (StableHLO: text, bytecode or a portable artifact) a Module.
 
     Args:
         path: the file.
@@ -44,8 +46,17 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> A
     Raises:
         FileNotFoundError: there is no such file.
         UnsupportedError: its ending says that it is of a kind that this version does not read.
-        FileFormatError: as :func:`load_model`.
+        FileFormatError: the file is damaged, was changed, or holds what is refused. ParseError: it is no valid
+            StableHLO.
     """
+    if Path(path).suffix == ".lamina":
+        from .compiled import load_compiled
+
+        return load_compiled(path)
+    if Path(path).suffix in (".mlir", ".mlirbc"):
+        from ...lowering.importer import from_stablehlo
+
+        return from_stablehlo(Path(path))
     _refuse_other_kinds(path, "load")
     return load_model(path, custom_objects=custom_objects)
 
@@ -122,7 +133,7 @@ def save_weights(model: Layer, filepath: str | Path, overwrite: bool = True) -> 
         ArgumentError: the name has another ending, the file is there and ``overwrite`` is False, it can't be
             written, or the model is not built.
     """
-    from .archive import write_beside
+    from ...runtime.files import write_beside
     from .weights import write_weights
 
     if not os.fspath(filepath).endswith(".weights.h5"):

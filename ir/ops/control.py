@@ -190,7 +190,8 @@ def _evaluate_custom_call(call: Call, *arrays: np.ndarray) -> tuple[np.ndarray, 
 CUSTOM_CALL = declare(
     OpDef(
         "custom_call",
-        "What a target defines under a name (StableHLO: custom_call)",
+        "What a target defines under a name; layouts are orders of axes, minor to major, one for each array, or none: "
+        "row-major (StableHLO: custom_call)",
         lambda call, *types: call["results"],
         _evaluate_custom_call,
         {
@@ -199,6 +200,8 @@ CUSTOM_CALL = declare(
             "backend_config": Attribute("str", ""),
             "api_version": Attribute("int", 2),
             "has_side_effect": Attribute("bool", False),
+            "operand_layouts": Attribute("groups", ()),
+            "result_layouts": Attribute("groups", ()),
         },
         pure=False,
         jvp=NotDifferentiable("its target alone knows what it does; wrap it with custom_gradient"),

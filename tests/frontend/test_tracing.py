@@ -388,3 +388,11 @@ def test_a_numpy_bool_serves_as_flag():
     assert np.asarray(model(ones(4, 3), training=np.True_)).max() == 0
     np.testing.assert_array_equal(model(ones(4, 3), training=np.False_), ones(4, 3))
     assert ops.add(np.True_, np.int32(1)) == 2
+
+
+def test_a_size_may_be_compared_in_python():
+    module = lamina.trace(lambda x, y: x if x.shape[0] == 4 else y, Spec(("N",)), Spec(("M",)))
+    assert [str(g) for g in module.main.guards] == ["N != 4"]
+    assert module.main.outputs == [module.main.inputs[1]]
+    module = lamina.trace(lambda x, y: x if x.shape[0] != y.shape[0] else x + y, Spec(("N",)), Spec(("M",)))
+    assert [str(g) for g in module.main.guards] == ["N != M"]

@@ -1,0 +1,1 @@
+"""Out of lamina: one module a target, each with ``save`` and ``runner``."""

@@ -1,0 +1,1 @@
+"""TensorFlow: from a graph to Python source of plain tf ops."""

@@ -1,0 +1,30 @@
+"""Writing files so that they appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from ..ir.errors import ArgumentError
+
+
+def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have ``write`` fill a new file next to ``path``, then rename it, so that no half-written file is ever seen.
+
+    Raises:
+        ArgumentError: the folder is not there or cannot be written to.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            with open(beside, "xb") as file:
+                write(file)
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ArgumentError(f"cannot write {os.fspath(path)!r}: {error.strerror or error}") from error
