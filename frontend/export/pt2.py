@@ -141,6 +141,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             for category in (DeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", category)
+            # It looks for a GPU, and in a process with TensorFlow warns where there is none.
+            warnings.filterwarnings("ignore", "CUDA initialization", UserWarning)
             warnings.filterwarnings("ignore", "No complete tensor found", UserWarning)
             yield
     finally:

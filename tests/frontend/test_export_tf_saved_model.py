@@ -54,7 +54,7 @@ ALONE = """
 """
 
 
-@pytest.mark.parametrize("name", ["lstm"])
+@pytest.mark.parametrize("name", ["mlp"])
 def test_tensorflow_alone_loads_and_trains_it(name, tmp_path):
     model = suite_model(name)
     assert lamina.export(model, tmp_path / "model") == tmp_path / "model"

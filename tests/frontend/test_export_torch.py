@@ -44,7 +44,7 @@ def loaded(path):
         return torch.jit.load(path)
 
 
-QUICK = ("lstm", "unet", "transformer")
+QUICK = ("lstm", "unet")
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in MODELS])

@@ -1,6 +1,7 @@
 """pt2 files: programs of torch.export with open dimensions, from the source that TorchScript has too."""
 
 import io
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -127,3 +128,22 @@ def test_the_layer_that_an_error_comes_from():
     with pytest.raises(RuntimeError) as raised:
         plain_module(owned)(torch.zeros(2, 5))
     assert owned.where(raised.value).startswith(" at dense")
+
+
+AFTER_TENSORFLOW = """
+import warnings
+import tensorflow
+import torch
+warnings.simplefilter("error")
+import lamina
+from lamina import keras
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+print(type(lamina.export(model, target="pt2")).__name__)
+"""
+
+
+@pytest.mark.long
+def test_in_a_process_with_tensorflow():
+    """Where torch finds no GPU it warns, and Triton crashes."""
+    done = subprocess.run([sys.executable, "-c", AFTER_TENSORFLOW], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "ExportedProgram", done.stderr
