@@ -521,17 +521,24 @@ def _known_array(x: Any) -> Any:
     if isinstance(x, np.ndarray | np.generic):
         element_type(x.dtype)
         return x
+    if getattr(x, "is_traced", False):  # even where its value is known: a derivative would end here, as zero
+        raise _no_array(x)
     if hasattr(x, "__dlpack__"):
         return jax.dlpack.from_dlpack(x)
     if hasattr(x, "__array__"):
         try:
             return np.asarray(x)
         except TracingError:
-            raise TracingError(
-                f"a compiled program runs on arrays, received {x!r}, which has no value yet; inside a traced function "
-                "or a functional model call the function or model that was compiled"
-            ) from None
+            raise _no_array(x) from None
     raise DTypeError(f"expected an array, received {x!r} of type {type(x).__name__}")
+
+
+def _no_array(x: Any) -> TracingError:
+    return TracingError(
+        f"a compiled program runs on arrays, received {x!r}, which is being traced; inside a traced or differentiated "
+        "function or a functional model call the function or model that was compiled, or apply its graph: "
+        "lamina.call_module(compiled, x)"
+    )
 
 
 def _struct(type_: TensorType) -> jax.ShapeDtypeStruct:

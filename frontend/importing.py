@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..compiler import Compiled
 from ..ir import Module, TensorType
 from ..ir.dims import Atom, DimLike
 from ..ir.errors import ArgumentError, LaminaError, ShapeError, UnsupportedError
@@ -116,12 +117,12 @@ class _Any(list):
 # Modules inside programs.
 
 
-def call_module(module: Module, *args: Any) -> Any:
+def call_module(module: Module | Compiled, *args: Any) -> Any:
     """Apply a module to arrays or, inside a trace, to tensors: so that ``lamina.grad``, layers and other functions
     can use what was imported.
 
     Args:
-        module: its parameters are bound to Variables, if it has any.
+        module: its parameters are bound to Variables, if it has any. Of a compiled program the traced module is meant.
         args: as the module's structure says.
 
     Returns:
@@ -129,6 +130,7 @@ def call_module(module: Module, *args: Any) -> Any:
     """
     if current_trace() is None:
         return run_on_arrays(lambda *inner: call_module(module, *inner), args, {})
+    module = module.graph if isinstance(module, Compiled) else module
     inlined, _ = run_pipeline(module, "inline{all=true}")
     main, trace = inlined.main, require_trace()
     structure = main.in_structure if main.in_structure is not None else tuple(range(len(main.inputs)))

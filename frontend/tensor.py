@@ -161,6 +161,8 @@ class Tensor(TensorOperators):
     """
 
     __slots__ = ("keras_mask", "trace", "value")
+    #: For those who know no tracer, as compiled programs do.
+    is_traced = True
 
     def __init__(self, value: Value, trace: Trace) -> None:
         self.value = value

@@ -109,7 +109,9 @@ def _may_take(subject: Any, name: str) -> bool:
 def _check_place(path: Path, target: Target) -> None:
     """Say before the work, and not after it, that nothing can be written there."""
     problem = None
-    if not path.parent.is_dir():
+    if not path.name:
+        problem = "it has no name"
+    elif not path.parent.is_dir():
         problem = f"there is no folder {str(path.parent)!r}"
     elif not os.access(path.parent, os.W_OK):
         problem = f"the folder {str(path.parent)!r} is read-only"

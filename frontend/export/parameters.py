@@ -23,6 +23,4 @@ def _array(name: str, key: object) -> np.ndarray:
     if hasattr(key, "numpy"):
         array: np.ndarray = key.numpy()
         return array
-    raise ArgumentError(
-        f"the parameter {name} has no value; trace the model it belongs to, or set its key to an array"
-    )
+    raise ArgumentError(f"the parameter {name} has no value; trace the model it belongs to, or set its key to an array")

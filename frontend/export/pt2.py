@@ -19,7 +19,6 @@ from ...ir.dims import Dim
 from ...ir.errors import GuardError, UnsupportedError
 from ...ir.graph import Node
 from ...ir.types import static_shape
-from ...lowering.torch.recurrent import only_step
 from ..saving.archive import write_beside
 from .torch_module import Owned, checked_weights, import_torch, plain_module, to_input, to_numpy
 
@@ -91,7 +90,8 @@ def _exported(owned: Owned) -> Any:
         except Exception as error:
             raise UnsupportedError(
                 f"torch.export can't follow the program{owned.where(error)}: {_first_line(error)}\n"
-                "Export to torchscript, or fix the dimensions it depends on, such as dims={'N': 32}"
+                f"Export to torchscript, or fix the dimensions it depends on ({', '.join(main.symbols) or 'none'}), "
+                "such as dims={'N': 32}"
             ) from error
 
 
@@ -100,7 +100,7 @@ def _reason(node: Node) -> str | None:
     if node.op.name in ("while", "cond"):
         return _BY_VALUES
     length = node.attributes.get("length")
-    if node.op.name == "scan" and isinstance(length, Dim) and only_step(node) is None:
+    if node.op.name == "scan" and isinstance(length, Dim):
         return _OPEN_LENGTH.format(str(length))
     return None
 

@@ -99,10 +99,15 @@ def folder_beside(path: Path) -> Iterator[Path]:
     """A new folder that takes the place of ``path`` at the end of the block, and is gone where that fails.
 
     Raises:
-        ArgumentError: the place cannot be written to.
+        ArgumentError: the place cannot be written to, or is a folder of other things.
     """
     if path.exists() and not path.is_dir():
         raise ArgumentError(f"cannot write the folder {str(path)!r}: there is a file of that name")
+    if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").exists():
+        raise ArgumentError(
+            f"cannot write {str(path)!r}: that folder holds no SavedModel, and what it holds would be lost; name "
+            "another, or a file such as model.pt for another target"
+        )
     beside, old = (path.with_name(f".{path.name}.{uuid.uuid4().hex}.{kind}") for kind in ("tmp", "old"))
     made_parent = not path.parent.exists()
     try:

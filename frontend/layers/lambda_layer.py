@@ -56,6 +56,9 @@ class Lambda(BuiltinLayer):
         """What the constructor's ``mask`` says."""
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
+    def _declared_output_shape(self, args: tuple) -> Any:
+        return None if self._given_shape is None else super()._declared_output_shape(args)
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """What the constructor's ``output_shape`` says; without it, the function on symbolic tensors."""
         if self._given_shape is None:

@@ -75,7 +75,10 @@ def verify(
 def _names(targets: Sequence[str] | str | None) -> Sequence[str]:
     if targets is None:
         return DEFAULT
-    return [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
+    names = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
+    if not names:
+        raise ArgumentError(f"targets is empty, so that nothing would be compared; there are {', '.join(RUNNERS)}")
+    return names
 
 
 def _is_random(inputs: Any) -> bool:

@@ -161,3 +161,12 @@ def test_an_exact_program_is_saved_too(tmp_path):
     x = inputs("mlp", 2)
     (y,) = serve(tf.constant(x)).values()
     assert near(y, np.asarray(model(x)))
+
+
+def test_a_folder_of_other_things_is_not_replaced(tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "main.py").write_text("mine")
+    with pytest.raises(ArgumentError, match="holds no SavedModel"):
+        lamina.export(lambda x: -x, tmp_path / "project", specs=Spec((3,)))
+    assert (tmp_path / "project" / "main.py").read_text() == "mine"
+    assert [p.name for p in tmp_path.rglob("*")] == ["project", "main.py"]

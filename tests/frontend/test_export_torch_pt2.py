@@ -121,6 +121,9 @@ def test_a_loop_of_open_length_is_refused():
     model = Smooth(name="smooth")
     with pytest.raises(UnsupportedError, match=r"scan has no form.*its length is open; .*'T': 32.*\(at smooth"):
         pt2.build(lamina.trace(model, Spec(("T", 3))))
+    recurrent = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(2)])
+    with pytest.raises(UnsupportedError, match=r"its length is open; .*'D1': 32.*\(at lstm"):
+        pt2.build(lamina.trace(recurrent))
 
 
 def test_the_layer_that_an_error_comes_from():

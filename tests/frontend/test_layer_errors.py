@@ -7,7 +7,7 @@ import pytest
 
 import lamina
 from lamina import keras as ours
-from lamina.ir.errors import ArgumentError, LaminaError, ShapeError, UnsupportedError
+from lamina.ir.errors import ArgumentError, LaminaError, ShapeError, TracingError, UnsupportedError
 
 layers = ours.layers
 IMAGE, SEQUENCE = (2, 7, 6, 4), (2, 9, 4)
@@ -286,3 +286,15 @@ def test_spectral_normalization_needs_a_kernel():
         layer(array(2, 3))
     with pytest.raises(ValueError, match="kernel"):
         keras.layers.SpectralNormalization(keras.layers.ReLU())(array(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda x: ours.ops.matmul(x, np.ones((9, 2), np.float32)), ShapeError),
+        (lambda x: x if x[0, 0] > 0 else -x, TracingError),
+    ],
+)
+def test_an_error_inside_a_lambda_is_its_own(function, error):
+    with pytest.raises(error, match="lambda"):
+        ours.Sequential([ours.Input((4,)), layers.Lambda(function)])

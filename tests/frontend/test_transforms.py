@@ -505,3 +505,10 @@ def test_vectorize():
     close(ops.vectorized_map(lambda x: ops.sum(x) * x, M), M.sum(1, keepdims=True) * M)
     with pytest.raises(ArgumentError, match="signature"):
         ops.vectorize(lambda x: x, signature="m,n")
+
+
+def test_compiled_programs_have_derivatives_by_their_graph():
+    compiled = lamina.compile(lambda x: ops.sum(ops.tanh(x)), lamina.Spec((4,)))
+    with pytest.raises(TracingError, match="call_module"):  # and not a derivative of 0
+        lamina.grad(lambda x: compiled(x))(X)
+    close(lamina.grad(lambda x: lamina.call_module(compiled, x))(X), 1 - np.tanh(X) ** 2)

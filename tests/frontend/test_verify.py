@@ -401,3 +401,8 @@ def test_a_table_has_the_outputs_and_the_worst_state():
     assert text.splitlines()[0] == "m(x: f32[2]), random inputs of seed 0"
     assert report.table().row_count == 2
     assert text.splitlines()[-1] == "1 within the bounds"
+
+
+def test_no_targets_compare_nothing(model):
+    with pytest.raises(ArgumentError, match="nothing would be compared"):
+        lamina.verify(model, targets=())
