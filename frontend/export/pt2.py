@@ -20,7 +20,7 @@ from ...ir.errors import GuardError, UnsupportedError
 from ...ir.graph import Node
 from ...ir.types import static_shape
 from ..saving.archive import write_beside
-from .torch_module import Owned, checked_weights, import_torch, plain_module, to_input, to_numpy
+from .torch_module import Owned, checked_weights, flat_runner, import_torch, plain_module, to_input
 
 #: What torch.export cannot follow, since it runs the program once, on tensors without values; and the way out.
 _BY_VALUES = "it goes by values, which torch.export does not see; export to torchscript"
@@ -57,18 +57,8 @@ def save(module: Module, path: Path, *, weights: str = "parameters") -> None:
 
 def runner(module: Module, *, weights: str = "parameters") -> Callable[[list[np.ndarray]], list[np.ndarray]]:
     """The exported program as a function of flat arrays. Arguments and errors as :func:`build`."""
-    torch = import_torch()
     owned = Owned(module, checked_weights("pt2", weights))
-    program = _exported(owned).module()
-    types = [v.dtype for v in module.main.outputs]
-
-    def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        with torch.no_grad():
-            returned = program(*map(to_input, inputs))
-        outputs = owned.source.flatten(returned)
-        return [to_numpy(t, dtype) for t, dtype in zip(outputs, types, strict=True)]
-
-    return run
+    return flat_runner(owned, _exported(owned).module())
 
 
 def _exported(owned: Owned) -> Any:

@@ -6,7 +6,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,6 +69,20 @@ def to_numpy(tensor: Any, dtype: np.dtype) -> np.ndarray:
     if dtype == np.uint64:
         return np.array(array).view(np.uint64)
     return np.array(array) if array.dtype == dtype else array.astype(dtype)
+
+
+def flat_runner(owned: Owned, module: Any) -> Callable[[list[np.ndarray]], list[np.ndarray]]:
+    """A torch module made of ``owned`` as a function of flat arrays, without gradients."""
+    torch = import_torch()
+    types = [v.dtype for v in owned.source.module.main.outputs]
+
+    def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
+        with torch.no_grad():
+            returned = module(*map(to_input, inputs))
+        outputs = owned.source.flatten(returned)
+        return [to_numpy(t, dtype) for t, dtype in zip(outputs, types, strict=True)]
+
+    return run
 
 
 def checked_weights(target: str, weights: str) -> str:

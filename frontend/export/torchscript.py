@@ -10,7 +10,7 @@ import numpy as np
 
 from ...ir import Module
 from ..saving.archive import write_beside
-from .torch_module import Owned, checked_weights, import_torch, quiet, scripted_module, to_input, to_numpy
+from .torch_module import Owned, checked_weights, flat_runner, import_torch, quiet, scripted_module
 
 
 def build(module: Module, *, weights: str = "parameters") -> Any:
@@ -54,15 +54,5 @@ def save(module: Module, path: Path, *, weights: str = "parameters") -> None:
 
 def runner(module: Module, *, weights: str = "parameters") -> Callable[[list[np.ndarray]], list[np.ndarray]]:
     """The scripted module as a function of flat arrays. Arguments and errors as :func:`build`."""
-    torch = import_torch()
     owned = Owned(module, checked_weights("torchscript", weights))
-    scripted = _scripted(owned)
-    types = [v.dtype for v in module.main.outputs]
-
-    def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
-        with torch.no_grad():
-            returned = scripted(*map(to_input, inputs))
-        outputs = owned.source.flatten(returned)
-        return [to_numpy(t, dtype) for t, dtype in zip(outputs, types, strict=True)]
-
-    return run
+    return flat_runner(owned, _scripted(owned))

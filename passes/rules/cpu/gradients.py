@@ -46,16 +46,24 @@ LEAST_COMPUTED = 1 << 18
 MOST_PLACES = 25
 
 
+_OTHER_AXES = NoMatch("it does not sum over the first axes of both factors, or has batch dimensions")
+
+
+def _sums_over_first_axes(node: Node) -> bool:
+    axes = node.attributes["lhs_contract"]
+    first = axes == tuple(range(len(axes))) == node.attributes["rhs_contract"]
+    return bool(axes) and first and not node.attributes["lhs_batch"]
+
+
 @rule("dot_general")
 def first_axis_made_last(r: Rewriter, node: Node) -> Value | NoMatch:
     """A product that sums over the first axes of both factors, as a weight's gradient, is one of a transposed copy."""
     (x, y), a = node.operands, node.attributes
-    axes = a["lhs_contract"]
-    if axes != a["rhs_contract"] or axes != tuple(range(len(axes))) or not axes or a["lhs_batch"]:
-        return NoMatch("it does not sum over the first axes of both factors, or has batch dimensions")
+    if not _sums_over_first_axes(node):
+        return _OTHER_AXES
     if not (x.type.is_static and y.type.is_static) or x.dtype != F32 or node.result.dtype != F32:
         return NoMatch("its sizes are open, or it is not of float32")
-    count = len(axes)
+    count = len(a["lhs_contract"])
     n, rows, columns = (math.prod(shape) for shape in (x.shape[:count], x.shape[count:], y.shape[count:]))
     if rows < max(columns, LEAST_ROWS) or n * rows * columns < LEAST_PRODUCTS:
         return NoMatch(
@@ -83,9 +91,8 @@ def left_factor_in_memory(r: Rewriter, node: Node) -> Value | NoMatch:
     would compute it in that order, in plain loops.
     """
     (x, y), a = node.operands, node.attributes
-    axes = a["lhs_contract"]
-    if axes != a["rhs_contract"] or axes != tuple(range(len(axes))) or not axes or a["lhs_batch"]:
-        return NoMatch("it does not sum over the first axes of both factors, or has batch dimensions")
+    if not _sums_over_first_axes(node):
+        return _OTHER_AXES
     computed = _computed(x)
     if computed is None:
         return NoMatch("its left factor is no result of elementwise operations")
