@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "trace": "frontend.api", "compile": "frontend.api", "jit": "frontend.api", "Spec": "frontend.api",
-    "Compiled": "compiler", "evaluate": "ir", "parse": "ir", "load": "frontend.saving.models",
+    "Compiled": "compiled", "evaluate": "ir", "parse": "ir", "load": "frontend.saving.models",
     "LaminaError": "ir.errors", "RecompileWarning": "ir.errors",
     "Module": "ir", "Graph": "ir", "export": "frontend.export.api", "verify": "frontend.verify",
     "from_stablehlo": "lowering.importer",

@@ -24,7 +24,7 @@ from . import __version__
 if TYPE_CHECKING:
     import numpy as np
 
-    from .compiler import Compiled
+    from .compiled import Compiled
 
 #: Endings of files that name a model; of those after .mlirbc lamina.load says that it does not read them.
 _FILES = (".keras", ".lamina", ".mlir", ".mlirbc", ".h5", ".hdf5", ".pb", ".pt", ".pt2", ".onnx", ".tflite")
@@ -426,7 +426,7 @@ def _built(subject: Any, name: str, has_arrays: bool) -> Any:
 
 
 def _compile(subject: Any, arrays: Sequence[np.ndarray] = (), **options: Any) -> Compiled:
-    from .compiler import Compiled
+    from .compiled import Compiled
     from .frontend.api import compile as compile_
 
     if isinstance(subject, Compiled):

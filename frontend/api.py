@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compiler import Compiled, Program
+from ..compiled import Compiled
+from ..compiler import Program
 from ..ir import Graph, Module, TensorType
 from ..ir.dims import DimLike, parse_dim, symbol
 from ..ir.errors import ArgumentError, DTypeError, IntegerDimError, LaminaError

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 
-from ..compiler import Compiled
+from ..compiled import Compiled
 from ..ir import print_graph
 from ..ir.errors import UnsupportedError
 from ..passes import format_records

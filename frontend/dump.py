@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..compiler import Compiled
+from ..compiled import Compiled
 from ..ir import Graph, Module, Node
 from ..ir.errors import ArgumentError, GuardError, PassError
 from ..ir.text import Printer, attribute_text, type_text

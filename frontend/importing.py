@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compiler import Compiled
+from ..compiled import Compiled
 from ..ir import Module, TensorType
 from ..ir.dims import Atom, DimLike
 from ..ir.errors import ArgumentError, LaminaError, ShapeError, UnsupportedError

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..compiler import Compiled
+from ..compiled import Compiled
 from ..ir import TensorType
 from ..ir.errors import ArgumentError
 from ..ir.types import is_float

@@ -11,7 +11,10 @@ import numpy as np
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OWN = (
-    *(os.path.join(_ROOT, part) for part in ("frontend", "ir", "passes", "lowering", "runtime", "compiler.py")),
+    *(
+        os.path.join(_ROOT, part)
+        for part in ("frontend", "ir", "passes", "lowering", "runtime", "compiler.py", "compiled.py")
+    ),
     *(os.path.dirname(str(library.__file__)) for library in (np, jax)),
 )
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...compiler import Compiled
+from ...compiled import Compiled
 from ...ir import Graph, Module
 from ...ir.errors import ArgumentError, DTypeError
 from ..api import trace

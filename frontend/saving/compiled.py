@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...compiler import Compiled
+from ...compiled import Compiled
 from ...ir import Module, Parameter, TensorType
 from ...ir.errors import FileFormatError, GuardError, LaminaError
 from ...lowering.stored import restore, specs_of

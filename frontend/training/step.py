@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...compiler import Compiled, Program
+from ...compiled import Compiled
+from ...compiler import Program
 from ...ir import TensorType
 from ...ir.dims import DimLike, symbol
 from ...ir.errors import DTypeError, IntegerDimError

@@ -14,7 +14,7 @@ from disk_caching import cache, compilations, forget, programs_on
 
 import lamina
 from lamina import Spec, keras, ops
-from lamina.compiler import Compiled
+from lamina.compiled import Compiled
 from lamina.ir.errors import ArgumentError, GuardError, ShapeError, UnsupportedError
 from lamina.runtime import artifact
 from lamina.runtime.disk_cache import disk_cache

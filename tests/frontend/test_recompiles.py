@@ -11,7 +11,7 @@ import pytest
 
 import lamina
 from lamina import Spec, keras, ops
-from lamina.compiler import _TRACES
+from lamina.compiled import _TRACES
 from lamina.ir.errors import LaminaError, RecompileWarning
 from lamina.passes.ready import KEPT
 
