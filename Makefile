@@ -44,6 +44,7 @@ bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/suite.py --training
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/fit.py
+	$(BIN)/python benchmarks/distribution.py
 	$(BIN)/python benchmarks/ops.py
 	$(BIN)/python benchmarks/rewrites.py
 	$(BIN)/python benchmarks/eager.py

@@ -8,11 +8,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "trace": "frontend.api", "compile": "frontend.api", "jit": "frontend.api", "Spec": "frontend.api",
+    "trace": "frontend.api", "compile": "frontend.api", "jit": "frontend.jit", "Spec": "frontend.api",
     "Compiled": "compiled", "evaluate": "ir", "parse": "ir", "load": "frontend.saving.models",
     "LaminaError": "ir.errors", "RecompileWarning": "ir.errors",
     "Module": "ir", "Graph": "ir", "export": "frontend.export.api", "verify": "frontend.verify",
-    "from_stablehlo": "lowering.importer",
+    "from_stablehlo": "lowering.importer", "devices": "runtime.devices",
     **dict.fromkeys(("call_module", "from_jax", "from_keras", "from_tf"), "frontend.importing"),
     **dict.fromkeys(
         ("grad", "gradients_of", "hessian", "jacobian", "jvp", "remat", "value_and_grad", "vjp", "vmap"),

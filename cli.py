@@ -1,4 +1,5 @@
-"""The command line: ``lamina demo | dump | run | bench | export | verify | devices``.
+"""The command line: ``lamina demo | dump | run | bench | export | verify | compile | devices |
+launch``.
 
 Exit status 0; 1 with one clear message on standard error; 2 for wrong usage. Whatever takes long to import is imported
 inside the commands, so that ``lamina --help`` answers at once.
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from .compiled import Compiled
 
 #: Endings of files that name a model; of those after .mlirbc lamina.load says that it does not read them.
-_FILES = (".keras", ".lamina", ".mlir", ".mlirbc", ".h5", ".hdf5", ".pb", ".pt", ".pt2", ".onnx", ".tflite")
+_FILES = (
+    ".keras", ".lamina", ".mlir", ".mlirbc", ".h5", ".hdf5", ".pb", ".pt", ".pt2", ".pth", ".onnx", ".tflite",
+    ".safetensors",
+)  # fmt: skip
 _DEBUG = f"{__name__}.debug"
 
 
@@ -109,6 +113,47 @@ def _read_settings(_: click.Context, __: click.Parameter, texts: Sequence[str]) 
     return settings
 
 
+def _read_target(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """A target that is written to a path."""
+    if name is None:
+        return None
+    from .frontend.export.targets import TARGETS, find_target
+    from .ir.errors import ArgumentError
+
+    written = [target.name for target in TARGETS.values() if target.suffixes]
+    try:
+        if find_target(name).name in written:
+            return name
+        problem = f"{name} is no file, and only returned by lamina.export."
+    except ArgumentError as error:
+        problem = str(error).partition(" There are:")[0]
+    raise click.BadParameter(f"{problem} What is written: {', '.join(written)}")
+
+
+def _read_mesh(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, int] | None:
+    """``batch=4,model=2``."""
+    if text is None:
+        return None
+    sizes = {}
+    for part in text.split(","):
+        name, _equals, size = part.strip().partition("=")
+        if not name.isidentifier() or not size.isdigit() or int(size) < 1 or name in sizes:
+            raise click.BadParameter(f"{text!r} does not name axes and their sizes, such as batch=4,model=2")
+        sizes[name] = int(size)
+    return sizes
+
+
+def _read_layouts(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, tuple[str | None, ...]]:
+    """``.*/kernel=none,model``."""
+    layouts = {}
+    for text in texts:
+        path, equals, axes = text.rpartition("=")
+        if not equals or not path:
+            raise click.BadParameter(f"{text!r} is no path with axes, such as '.*/kernel=none,model'")
+        layouts[path] = tuple(None if a.strip().lower() == "none" else a.strip() for a in axes.split(","))
+    return layouts
+
+
 def _read_bounds(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, float] | float | None:
     """``1e-4`` for all targets, or ``tflite=1e-2``."""
     bounds: dict[str, float] = {}
@@ -183,15 +228,46 @@ def demo() -> None:
 @click.option("--after", metavar="PASS", help="The graph after one pass; simplify#2 is the second run of simplify.")
 @_dims
 @_pipeline
+@click.option(
+    "--mesh",
+    metavar="AXES",
+    callback=_read_mesh,
+    help="Lay the model over a mesh of devices, batch=4,model=2: batches are split over its first axis. A CPU counts "
+    "as as many devices as that takes.",
+)
+@click.option(
+    "--layout",
+    "layouts",
+    multiple=True,
+    metavar="PATH=AXES",
+    callback=_read_layouts,
+    help="With --mesh: how Variables of a path, or of an expression for paths, are laid out: '.*/kernel=none,model'.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: functions with nodes, and what each pass did.")
 @_debug
-def dump(model: str, stage: str | None, after: str | None, dims: dict[str, int], pipeline: str, as_json: bool) -> None:
-    """Print what the compiler sees of MODEL at one stage; every op names the Keras layer it comes from."""
+def dump(
+    model: str,
+    stage: str | None,
+    after: str | None,
+    dims: dict[str, int],
+    pipeline: str,
+    mesh: dict[str, int] | None,
+    layouts: dict[str, tuple[str | None, ...]],
+    as_json: bool,
+) -> None:
+    """Print what the compiler sees of MODEL at one stage; every op names the Keras layer it comes from.
+
+    Of a model that is laid over devices, by --mesh or by itself, it shows the shardings; stage hlo begins with what the
+    devices exchange.
+    """
     from .frontend.dump import dump_json, dump_text, graph_after
 
     if after is not None and stage is not None:
         raise click.UsageError("--after names a point between the stages; give --stage or --after, not both")
-    compiled = _compile(_load(model), pipeline=pipeline, keep_graphs=after is not None)
+    if layouts and mesh is None:
+        raise click.UsageError("--layout goes with --mesh")
+    with _laid_over(mesh, layouts):
+        compiled = _compile(_load(model), pipeline=pipeline, keep_graphs=after is not None)
     if after is not None:
         at = graph_after(compiled, after)
         stage = f"after {after}"
@@ -260,7 +336,13 @@ def bench(model: str, dims: dict[str, int], runs: int, device: str | None, pipel
 
 @main.command()
 @_model
-@click.option("--to", "target", metavar="TARGET", help="torchscript, pt2, saved_model, tflite, stablehlo, lamina.")
+@click.option(
+    "--to",
+    "target",
+    metavar="TARGET",
+    callback=_read_target,
+    help="torchscript, pt2, saved_model, tflite, stablehlo, lamina.",
+)
 @click.option("-o", "--output", required=True, metavar="PATH", help="The file, or the folder of a SavedModel.")
 @_dims
 @click.option("--weights", metavar="HOW", help="Where weights go; what there is depends on the target.")
@@ -276,7 +358,9 @@ def export(
     model such as training=true.
     """
     from .frontend.export.api import export as export_
+    from .frontend.export.targets import target_of_path
 
+    target = target or target_of_path(Path(output), "--to").name
     if weights is not None:
         settings["weights"] = weights
     export_(_load(model), output, target, dims=dims, **settings)
@@ -333,23 +417,92 @@ def verify(
         sys.exit(1)
 
 
+@main.command("compile")
+@_model
+@click.option("--target", required=True, metavar="CHIP", help="gpu:h100, gpu:h100x8, tpu:v5e-2x2: it need not be here.")
+@click.option("-o", "--output", metavar="PATH", help="A .lamina file with the executable in it.")
+@click.option(
+    "--training-step", "y", metavar="TYPE", help="Compile the training step; TYPE is that of the targets: int32[N]."
+)
+@_dims
+@_pipeline
+@_settings
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_debug
+def compile_(
+    model: str,
+    target: str,
+    output: str | None,
+    y: str | None,
+    dims: dict[str, int],
+    pipeline: str,
+    settings: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Compile MODEL for a chip that is not there: does it fit, what is exchanged, how long it takes at least."""
+    from .frontend.ahead import compile_named, report
+
+    if output is not None and not output.endswith(".lamina"):
+        raise click.UsageError(f"-o {output}: what is written is a .lamina file")
+    compiled = compile_named(_load(model), target, y, pipeline=pipeline, **settings)
+    click.echo(json.dumps(compiled.describe(**dims), indent=1) if as_json else report(compiled, **dims))
+    if output is not None:
+        compiled.save(output, True, **dims)
+        click.echo(f"{output}: {_size(Path(output))}", err=as_json)
+
+
 @main.command()
 @_debug
 def devices() -> None:
-    """List the devices that programs can run on."""
+    """List the devices that programs can run on, and what of their memory is in use."""
     from rich.console import Console
     from rich.table import Table
 
-    from .runtime.devices import device_name, find_device, list_devices
+    from .runtime.devices import devices as all_devices
 
-    default = find_device()
-    table = Table("name", "kind", "default")
-    for device in list_devices():
-        table.add_row(device_name(device), device.device_kind, "yes" if device == default else "")
+    table = Table("name", "kind", "default", "memory")
+    for device in all_devices():
+        table.add_row(device.name, device.kind, "yes" if device.default else "", str(device.memory or "not counted"))
     Console().print(table)
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--processes", type=click.IntRange(1), required=True, help="How many.")
+@click.option("--devices", type=click.IntRange(1), help="Devices of each: parts of the CPU, or the GPUs in turn.")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def launch(ctx: click.Context, processes: int, devices: int | None, script: str, arguments: tuple[str, ...]) -> None:
+    """Run a Python SCRIPT in several processes on this machine, which keras.distribution.initialize() joins.
+
+    The lines that they write come with the number of the process before them. Where one fails the others are ended, and
+    its status is the command's.
+    """
+    from .runtime.launch import launch as run_all
+
+    ctx.exit(run_all([script, *arguments], processes, devices, click.echo))
+
+
 # Models
+
+
+def _laid_over(mesh: dict[str, int] | None, layouts: dict[str, tuple[str | None, ...]]) -> Any:
+    """A block in which models are laid over a mesh of the first devices that there are."""
+    from contextlib import nullcontext
+    from math import prod
+
+    if mesh is None:
+        return nullcontext()
+    from .frontend import distribution
+    from .runtime.devices import ensure_cpus
+
+    count = prod(mesh.values())
+    ensure_cpus(count)
+    devices = distribution.list_devices()[:count]
+    layout_map = distribution.LayoutMap(distribution.DeviceMesh(tuple(mesh.values()), tuple(mesh), devices))
+    for path, axes in layouts.items():
+        layout_map[path] = axes
+    return distribution.ModelParallel(layout_map=layout_map).scope()
 
 
 def _load(name: str, arrays: Sequence[np.ndarray] = ()) -> Any:
@@ -358,7 +511,7 @@ def _load(name: str, arrays: Sequence[np.ndarray] = ()) -> Any:
 
     path = Path(name)
     suffix = path.suffix.lower()
-    if suffix in _FILES:
+    if suffix in _FILES or path.is_dir():
         from .frontend.saving.models import load
 
         try:

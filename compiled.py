@@ -18,7 +18,8 @@ from .ir.errors import ArgumentError, DTypeError, GuardError, LaminaError, Traci
 from .ir.types import element_type, static_shape
 from .lowering.stored import specs_text, store
 from .passes import Record
-from .runtime import artifact, safetensors
+from .runtime import artifact, placement, safetensors
+from .runtime.devices import are_apart
 from .runtime.options import is_refusal
 from .runtime.recompiles import Sizes
 
@@ -172,22 +173,30 @@ class Compiled:
         members = {
             **stored.members,
             "constants.safetensors": safetensors.encode(stored.constants),
-            "weights.safetensors": safetensors.encode({n: np.asarray(b._value) for n, b in stored.weights.items()}),
+            "weights.safetensors": safetensors.encode({n: placement.read(b._value) for n, b in stored.weights.items()}),
         }
         if executables:
-            compiled = {key: entry for p in self._programs for key, entry in p.executables().items()}
-            members |= artifact.signed(compiled)
+            members |= self._executables()
         manifest = {
             "lamina": artifact.version(),
             "model": first.graph.name,
             "pipeline": first.pipeline,
             "donate": first.donate,
-            "target": first.target if first.target != first.device.platform else None,
+            "target": self._stored_target(),
             "why": str(self.why_per_shape) if self.why_per_shape else None,
             "specs": specs_text(self._specs),
             "graphs": stored.graphs,
         }
         artifact.write(Path(path), members, manifest)
+
+    def _executables(self) -> dict[str, bytes]:
+        """What XLA compiled, as members of a ``.lamina`` file."""
+        return artifact.signed({key: entry for p in self._programs for key, entry in p.executables().items()})
+
+    def _stored_target(self) -> str | None:
+        """What a file says that the passes optimize for; None for the device that it is loaded on."""
+        first = self._programs[0]
+        return first.target if first.target != first.device.platform else None
 
     def stablehlo(self, **dims: int) -> str:
         """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""
@@ -229,7 +238,8 @@ def _takes_any_array(call: Callable[..., Any], program: Callable[..., Any]) -> C
         except (TypeError, ValueError, LaminaError) as error:
             known = jax.tree.map(_known_array, args)
             same = all(a is b for a, b in zip(jax.tree.leaves(known), jax.tree.leaves(args), strict=True))
-            if same and (call is program or not (isinstance(error, LaminaError) or is_refusal(error))):
+            ours = isinstance(error, LaminaError) or is_refusal(error) or are_apart(error)
+            if same and (call is program or not ours):
                 raise
         return program(*known)
 

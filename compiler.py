@@ -6,6 +6,7 @@ specialised, lowered to StableHLO and compiled by XLA; ``jax.jit``'s own cache k
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 import weakref
@@ -15,16 +16,18 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from .ir import Graph, Module, Parameter, TensorType
 from .ir.binding import bind_symbols, check_guards, graph_types
 from .ir.errors import ArgumentError, DTypeError, LaminaError
 from .ir.fingerprint import fingerprint
-from .ir.types import is_complex, is_float, short_name
+from .ir.sharding import splits
+from .ir.types import is_complex, is_float, numpy_dtype, short_name, static_shape
 from .lowering import stablehlo
 from .passes import RULES, Ready, parse_pipeline, run_pipeline, split_prepared
-from .runtime import dispatch
-from .runtime.devices import find_device
+from .runtime import dispatch, placement
+from .runtime.devices import are_apart, find_device, home_of, put_on
 from .runtime.dispatch import Convention
 from .runtime.errors import xla_errors
 from .runtime.executables import Executables, Identity
@@ -57,6 +60,15 @@ class Binding(Protocol):
     def _set(self, array: Any, own: bool = False) -> None: ...
 
 
+def _positions(donate: object, count: int) -> tuple[int, ...]:
+    """The numbers of inputs that are given away."""
+    if isinstance(donate, list | tuple) and all(type(i) is int and 0 <= i < count for i in donate):
+        return tuple(donate)
+    raise ArgumentError(
+        f"donate: expected positions of inputs from 0 to {count - 1}, such as (0,); received {donate!r}"
+    )
+
+
 class Program:
     """One traced module, optimized and ready to run on flat arrays.
 
@@ -66,7 +78,7 @@ class Program:
     Args:
         module: what was traced. A parameter's ``key`` is the Variable it is bound to.
         pipeline: text of passes, such as ``"O2"``.
-        device: where it runs, by name; None for jax's default.
+        device: where it runs, by name; None for where its Variables were put, or jax's default.
         target: what the passes optimize for; by default the device's platform.
         donate: positions of inputs whose memory the outputs may take.
         donate_state: let the next values of Variables take the memory of those before where that saves a copy: an
@@ -76,6 +88,11 @@ class Program:
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in the records.
         cache: whether its executables are taken from the disk cache, and kept there.
+        mesh: the devices that it is partitioned over by the shardings in the graph, where no Variable is laid over a
+            mesh, which then is the one. A program that is given a device has none.
+
+    Attributes:
+        home: the device that its Variables stay on, or that it was given; None where jax may move all.
     """
 
     def __init__(
@@ -90,12 +107,19 @@ class Program:
         verify: bool = False,
         keep_graphs: bool = False,
         cache: bool = True,
+        mesh: Mesh | None = None,
     ) -> None:
         self.graph = module
         self.pipeline = pipeline
-        self.donate = tuple(donate)
+        self.donate = _positions(donate, len(module.main.inputs))
         self.cache = cache
-        self.device = find_device(device)
+        self._splits = True
+        self.mesh = None if device is not None else self._mesh_of(module, mesh)
+        if self.mesh is None and device is None:
+            self.home = home_of((p.name, p.key._value) for p in module.main.parameters)
+        else:
+            self.home = find_device(device) if self.mesh is None else self.mesh.devices.flat[0]
+        self.device = find_device(self.home)
         self.target = target or self.device.platform
         optimized, self.records = run_pipeline(
             module, pipeline, verify=verify, keep_graphs=keep_graphs, target=self.target
@@ -107,16 +131,27 @@ class Program:
         self._convention = convention or Convention()
         values = [*module.main.inputs, *(p.value for p in module.main.parameters), *module.main.results]
         self._wide = dispatch.needs_x64(*(v.type.dtype for v in values))
+        self._placed = None if device is None else self.device
         self._parameters: _Parameters | None = None
         if self.optimized.main.parameters:
             ready = Ready(Module({"main": self.prepare}, "prepare"), self.target, off) if self.prepare else None
             bindings = [p.key for p in module.main.parameters]
-            self._parameters = _Parameters(bindings, self.optimized.main.parameters, ready, self._wide, cache)
-        self._placed = None if device is None else self.device
+            self._parameters = _Parameters(
+                bindings, self.optimized.main.parameters, ready, self._wide, cache, self.mesh, self._placed
+            )
         #: Which parameters of the optimized graph are given away, by place.
         self._given = self._state() if donate_state else ()
         before = (self._parameters is not None) + bool(self._given)
         self._donated = ((0,) if self._given else ()) + tuple(i + before for i in donate)
+
+    @staticmethod
+    def _mesh_of(module: Module, mesh: Mesh | None) -> Mesh | None:
+        """The mesh that Variables are laid over, or ``mesh`` where only the graph has shardings."""
+        found = placement.mesh_of((p.name, p.key._value) for p in module.main.parameters)
+        if found is not None or mesh is None:
+            return found
+        values = itertools.chain(module.main.inputs, (r for node in module.walk() for r in node.results))
+        return mesh if any(v.type.sharding is not None for v in values) else None
 
     def _state(self) -> tuple[int, ...]:
         """The updated parameters whose memory XLA writes in place: those that only elementwise operations read.
@@ -137,10 +172,45 @@ class Program:
             if self._shared.owner() is self:
                 raise
         except ValueError as error:
+            if are_apart(error):
+                return self._call_on_mesh(args) if self.mesh is not None else self.call(*self._brought(args))
             if not is_refusal(error):
                 raise
             return self._calling(self._shared, nested=True)(*args)
         return self._calling(self._own)(*args)  # fails again, in this program's own names
+
+    def _brought(self, args: tuple) -> Any:
+        """Arguments brought to where the parameters are. Raises :class:`DeviceError` where arrays are on several."""
+        names = [p.name for p in self.optimized.main.parameters]
+        home = home_of(zip(names, self.parameter_values(), strict=True))
+        if home is None:
+            home = home_of((f"input {i}", x) for i, x in enumerate(jax.tree.leaves(args)))
+        return args if home is None else jax.tree.map(lambda x: put_on(x, home), args)
+
+    def _call_on_mesh(self, args: tuple) -> Any:
+        """Call on arrays that are elsewhere, laid out otherwise, or that can't be split evenly."""
+        arrays = fit_inputs(self.graph.main, self._convention.pack(args))
+        program = self if self._divides([np.shape(x) for x in arrays]) else self._unsplit
+        brought = [
+            placement.put(x, program._of_input(v.type)) for x, v in zip(arrays, self.graph.main.inputs, strict=True)
+        ]
+        return program.call(*self._convention.restore(brought))
+
+    def _divides(self, shapes: Sequence[Sequence[int]]) -> bool:
+        """Whether inputs of these shapes can be split as they are to be."""
+        if self.mesh is None:
+            return True
+        layouts = [v.type.sharding or (None,) * v.rank for v in self.graph.main.inputs]
+        return all(splits(s, layout, self.mesh.shape) for s, layout in zip(shapes, layouts, strict=True))
+
+    @cached_property
+    def _unsplit(self) -> Program:
+        """The same program for inputs that are whole on every device, as their sizes can't be split evenly."""
+        found = copy.copy(self)
+        for name in ("call", "_shared", "_own"):
+            found.__dict__.pop(name, None)
+        found._splits = False
+        return found
 
     @cached_property
     def call(self) -> Callable[..., Any]:
@@ -215,7 +285,7 @@ class Program:
             digest = fingerprint(Module({**self.optimized.functions, "": called}))
             key = (
                 digest, self._convention.key, self._donated, self._given, self.target, self._ready.off, self._placed,
-                self.cache,
+                self.cache, self.mesh, self._splits,
             )  # fmt: skip
             hash(key)
         except TypeError:  # an attribute, or static data in a pytree, that can't be compared
@@ -223,23 +293,52 @@ class Program:
         return key
 
     def _share(self, key: Hashable, sizes: Sizes | None) -> Shared[Program]:
-        placement = {} if self._placed is None else {"in_shardings": jax.sharding.SingleDeviceSharding(self._placed)}
-        options = {"xla_options": dict(compiler_options(self.device.platform)), **placement}
-        build = _jitted(key, self.optimized.main, self.graph.name, self._wide, donate_argnums=self._donated, **options)
+        options = {"xla_options": dict(compiler_options(self.device.platform)), **self._placement()}
+        build = _jitted(
+            key, self.optimized.main, self.graph.name, self._wide, self.mesh, donate_argnums=self._donated, **options
+        )
+        if self.mesh is not None:
+            return Shared(self.graph.name, build, sizes)
         told = (key, self._donated, self._given, self.target, sorted(self._ready.off), options["xla_options"])
         executables = _executables(told, self.optimized, *self._trees(), self.cache, self._placed)
         return Shared(self.graph.name, build, sizes, executables)
 
+    def _placement(self) -> dict[str, Any]:
+        """Where ``jax.jit`` is to have the arguments and the updates."""
+        if self.mesh is None:
+            return {} if self._placed is None else {"in_shardings": SingleDeviceSharding(self._placed)}
+        parameters = [self._laid_out(p.type) for p in self.optimized.main.parameters]
+        arguments = self._arranged(
+            parameters,
+            [self._of_input(v.type) if v.type.sharding is not None else None for v in self.graph.main.inputs],
+        )
+        updates = [self._laid_out(u.parameter.type) for u in self.graph.main.updates]
+        return {"in_shardings": arguments, "out_shardings": (None, updates) if updates else None}
+
+    def _laid_out(self, type_: TensorType) -> NamedSharding | None:
+        """Where an array of this type is; None where XLA decides."""
+        assert self.mesh is not None
+        return None if type_.sharding is None else NamedSharding(self.mesh, PartitionSpec(*type_.sharding))
+
+    def _of_input(self, type_: TensorType) -> NamedSharding:
+        """Where an input is brought to."""
+        assert self.mesh is not None
+        return NamedSharding(self.mesh, PartitionSpec(*(type_.sharding or ()) if self._splits else ()))
+
+    def _arranged(self, parameters: Sequence[Any], inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments that ``jax.jit``'s function takes, of what stands for parameters and inputs."""
+        given = [p for i, p in enumerate(parameters) if i in self._given]
+        kept = [p for i, p in enumerate(parameters) if i not in self._given]
+        state = (tuple(given), tuple(kept)) if given else (tuple(kept),) if kept else ()
+        return (*state, *self._convention.restore(list(inputs)))
+
     def _trees(self) -> tuple[Any, Any]:
         """The arguments that ``jax.jit``'s function takes and its result, with places in the graph for arrays."""
         main = self.optimized.main
-        places = list(range(len(main.parameters)))
-        given, kept = [i for i in places if i in self._given], [i for i in places if i not in self._given]
-        state = (tuple(given), tuple(kept)) if given else (tuple(kept),) if kept else ()
-        arguments = self._convention.restore(list(range(len(main.inputs))))
+        arguments = self._arranged(range(len(main.parameters)), range(len(main.inputs)))
         result = self._convention.unpack(list(range(len(main.outputs))))
         updates = list(range(len(self._updated)))
-        return (*state, *arguments), (result, updates) if updates else result
+        return arguments, (result, updates) if updates else result
 
     def traced(self, program: dispatch.Program, *args: Any) -> Any:
         """What ``jax.jit`` traces, once for each new set of shapes."""
@@ -266,23 +365,24 @@ class Program:
 
     def stablehlo(self, **dims: int) -> str:
         """StableHLO text, with layers as locations: for concrete dimensions (``N=32``), or with open ones (``?``)."""
-        module = stablehlo.emit(self.specialized(self._all_dims(dims) if dims else {}))
+        module = stablehlo.emit(self.specialized(self._all_dims(dims) if dims else {}), _sizes(self.mesh))
         return str(module.operation.get_asm(enable_debug_info=True, use_local_scope=True))
 
     def lower(self, **dims: int) -> Any:
         """``jax.stages.Lowered`` for concrete dimensions."""
         chosen = self._all_dims(dims)
         main = self.optimized.main
-        structs = [_struct(v.type.substitute(chosen)) for v in self.graph.main.inputs]
-        parameters = tuple(_struct(p.type.substitute(chosen)) for p in main.parameters)
-        args = self._convention.restore(structs)
+        types = [v.type.substitute(chosen) for v in self.graph.main.inputs]
+        if self._splits and not self._divides([static_shape(t) for t in types]):
+            return self._unsplit.lower(**dims)
+        structs = [_struct(t) for t in types]
+        parameters = [_struct(p.type.substitute(chosen)) for p in main.parameters]
+        if self.mesh is not None:  # what was prepared is laid out as XLA chose
+            arrays = self.parameter_values()
+            parameters = [p.update(sharding=x.sharding) for p, x in zip(parameters, arrays, strict=True)]
         jitted: Any = self._own.jitted
-        state: tuple[Any, ...] = (parameters,) if parameters else ()
-        if self._given:
-            kept = tuple(p for i, p in enumerate(parameters) if i not in self._given)
-            state = (tuple(parameters[i] for i in self._given), kept)
         with dispatch.x64(self._wide):
-            return jitted.lower(*state, *args)
+            return jitted.lower(*self._arranged(parameters, structs))
 
     def compile_for(self, **dims: int) -> Any:
         """``jax.stages.Compiled`` for concrete dimensions."""
@@ -313,17 +413,27 @@ class _Parameters:
         parameters: those of the optimized graph.
         ready: the function ``prepare``, if there is one.
         wide: whether 64-bit types are among them.
-        cache: as of the program.
+        cache, mesh: as of the program.
+        device: where they are brought to, once; None: nowhere.
     """
 
     def __init__(
-        self, bindings: Sequence[Binding], parameters: Sequence[Parameter], ready: Ready | None, wide: bool, cache: bool
+        self,
+        bindings: Sequence[Binding],
+        parameters: Sequence[Parameter],
+        ready: Ready | None,
+        wide: bool,
+        cache: bool,
+        mesh: Mesh | None = None,
+        device: jax.Device | None = None,
     ) -> None:
         self._bindings = list(bindings)
         self._keys = [p.key for p in parameters]
         self._ready = ready
         self._wide = wide
         self._cache = cache
+        self._mesh = mesh
+        self._device = device
         self._lock = threading.Lock()
         self._versions: tuple[int, ...] | None = None
         self._values: tuple[Any, ...] = ()
@@ -334,7 +444,8 @@ class _Parameters:
         if versions != self._versions:
             with self._lock:
                 prepared = self._prepare() if self._ready is not None else ()
-                self._values = tuple([prepared[k[1]] if isinstance(k, tuple) else k._value for k in self._keys])
+                values = [prepared[k[1]] if isinstance(k, tuple) else k._value for k in self._keys]
+                self._values = tuple(self._placed(values))
                 self._versions = versions
         return self._values
 
@@ -350,9 +461,12 @@ class _Parameters:
         rest._bindings = [b for b in self._bindings if id(b) not in taken]
         return rest.values
 
+    def _placed(self, values: Sequence[Any]) -> Sequence[Any]:
+        return values if self._device is None else [put_on(v, self._device) for v in values]
+
     def _prepare(self) -> Sequence[Any]:
         assert self._ready is not None
-        needed = [p.key._value for p in self._ready.module.main.parameters]
+        needed = self._placed([p.key._value for p in self._ready.module.main.parameters])
         with dispatch.x64(self._wide):
             return self._shared.call(*needed)
 
@@ -370,15 +484,22 @@ class _Parameters:
         assert ready is not None
         key: Hashable
         try:
-            key = ("prepare", fingerprint(ready.module), ready.target, ready.off, self._cache)
+            key = ("prepare", fingerprint(ready.module), ready.target, ready.off, self._cache, self._mesh)
         except TypeError:
             key = ("alone", next(_numbers))
         main = ready.module.main
-        build = _jitted(key, main, "prepare", self._wide)
+        build = _jitted(key, main, "prepare", self._wide, self._mesh)
+        if self._mesh is not None:
+            return SHARED.join(key, self, lambda: Shared("prepare", build))
         told = (key, ready.target, sorted(ready.off))
         places = tuple(range(len(main.parameters))), list(range(len(main.outputs)))
         executables = _executables(told, ready.module, *places, self._cache)
         return SHARED.join(key, self, lambda: Shared("prepare", build, executables=executables))
+
+
+def _sizes(mesh: Mesh | None) -> Mapping[str, int] | None:
+    """The size of each axis of a mesh."""
+    return None if mesh is None else mesh.shape
 
 
 def _merged(places: Sequence[int], given: Sequence[Any], kept: Sequence[Any]) -> list[Any]:
@@ -389,7 +510,13 @@ def _merged(places: Sequence[int], given: Sequence[Any], kept: Sequence[Any]) ->
 
 
 def _jitted(
-    key: Hashable, main: Graph, name: str, wide: bool, xla_options: Any = None, **options: Any
+    key: Hashable,
+    main: Graph,
+    name: str,
+    wide: bool,
+    mesh: Mesh | None = None,
+    xla_options: Any = None,
+    **options: Any,
 ) -> Callable[[Shared[Any], bool], Callable[..., Any]]:
     """What makes the jitted function that owners of ``key`` share. Inside another one it has no ``xla_options``.
 
@@ -420,7 +547,7 @@ def _jitted(
             ready = shared.owner().specialized(dims)
             if dims and shared.sizes is not None:
                 shared.sizes.add(dims)
-            return stablehlo.emit_into(ctx, ready.main, operands, ready.functions)
+            return stablehlo.emit_into(ctx, ready.main, operands, ready.functions, _sizes(mesh))
 
         program = dispatch.Program(key=key, result_types=result_types, emit=emit, name=name, wide=wide)
 
@@ -464,7 +591,7 @@ def fit_inputs(graph: Graph, arrays: Sequence[Any]) -> list[Any]:
     fitted = []
     named = []
     for (name, type_), array in zip(graph_types(graph), arrays, strict=False):
-        dtype = np.dtype(getattr(array, "dtype", None) or np.result_type(array))
+        dtype = numpy_dtype(getattr(array, "dtype", None) or np.result_type(array))
         if dtype != type_.dtype:
             if not _converts(dtype, type_.dtype):
                 raise DTypeError(

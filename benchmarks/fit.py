@@ -2,6 +2,8 @@
 
 python benchmarks/fit.py [--turns 40] [--batches 200]
 
+Also what an epoch takes whose batches take as long to make as a step: that of the slower of both, if they overlap.
+
 The model is a small Dense one, for which the loop is most of the time. What ``fit`` adds to the bare step: an epoch of
 NumPy arrays, silent, against as many calls of the model's own ``train_function`` on batches that lie on the device; the
 same of Keras on JAX beside it. All take turns within one process.
@@ -9,7 +11,8 @@ same of Keras on JAX beside it. All take turns within one process.
 
 import argparse
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,6 +27,8 @@ import lamina
 
 #: Seconds that ``fit`` may add to a batch.
 ADDED = 0.15e-3
+#: The time of an epoch over that of its steps, at most, where making a batch takes as long as a step.
+FED = 1.25
 #: lamina's time for predictions over Keras's, at most.
 SHARE = 1 / 3
 BATCH = 32
@@ -96,6 +101,40 @@ def fitting(count: int, turns: int) -> None:
         print(text)
 
 
+class Watch(lamina.keras.callbacks.Callback):
+    """Waits for each step's loss."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        float(logs["loss"])
+
+
+def feeding(count: int, turns: int) -> None:
+    """Print what an epoch takes over its bare steps where the source takes as long, with and without a callback that
+    waits for each step. The source sleeps: what it computes itself would take cores from the steps."""
+    k = lamina.keras
+    model = k.Sequential(
+        [k.Input((512,)), *[k.layers.Dense(512, activation="relu") for _ in range(3)], k.layers.Dense(1)]
+    )
+    model.compile(k.optimizers.SGD(1e-3), k.losses.MeanSquaredError())
+    draw = np.random.default_rng(0)
+    x, y = draw.standard_normal((256, 512)).astype(np.float32), draw.standard_normal((256, 1)).astype(np.float32)
+    model.fit(x, y, batch_size=256, verbose=0)
+    bare = lamina_steps(model, [(x, y)] * count)
+    step = float(np.median(in_turns([bare], turns, calls=1))) / count
+
+    def source() -> Iterator[Any]:
+        for _ in range(count + 1):
+            time.sleep(step)
+            yield x, y
+
+    def fed(callbacks: list[Any]) -> None:
+        model.fit(source(), steps_per_epoch=count, verbose=0, callbacks=callbacks)
+
+    alone, watched, steps = in_turns([partial(fed, []), partial(fed, [Watch()]), bare], turns, calls=1)
+    rows = [("fit", ratio_of(alone, steps)), ("fit with a callback that waits", ratio_of(watched, steps))]
+    report(f"an epoch of {count} batches, each made in {seconds(step)}", rows, ("epoch", "its steps"), goal=FED)
+
+
 def predictions(turns: int) -> None:
     """Print the times of predictions against Keras's."""
     ours, theirs = small(lamina.keras), small(keras)
@@ -120,6 +159,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=200)
     options = parser.parse_args()
     fitting(options.batches, options.turns)
+    feeding(min(options.batches, 40), max(1, options.turns // 4))
     predictions(options.turns)
 
 

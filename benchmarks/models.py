@@ -198,6 +198,15 @@ def targets(name: str, model: Any, batch: int) -> np.ndarray:
     return draw.standard_normal((batch, *shape)).astype(np.float32)
 
 
+def batch_specs(name: str, model: Any) -> tuple[Any, Any]:
+    """Inputs and targets of any batch size, as ``lamina.Spec``."""
+    from lamina import Spec
+
+    benchmark = MODELS[name]
+    x = Spec((None, *benchmark.shape), "float32" if benchmark.vocabulary is None else "int32")
+    return x, Spec((None,), "int32") if benchmark.loss == CLASSES else Spec(model.output_shape)
+
+
 def training_of(name: str, keras: Any) -> tuple[Any, Any]:
     """What a model is trained by: its loss and Adam."""
     return getattr(keras.losses, MODELS[name].loss)(), keras.optimizers.Adam(1e-3)

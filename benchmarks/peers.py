@@ -101,17 +101,30 @@ def _keras_tensorflow(name: str, weights: list[np.ndarray], x: np.ndarray, jit_c
     return Prepared(lambda: infer(tensor), lambda result: result.numpy())
 
 
-def _keras_torch(name: str, weights: list[np.ndarray], x: np.ndarray, compiled: bool = False) -> Prepared:
+def torch_for_keras() -> tuple[Any, Any, Callable[[], None]]:
+    """torch in the precision that jax is told, the device that Keras runs it on, and what waits for that device."""
     import torch
 
-    model, tensor = keras_model(name, weights), torch.from_numpy(x)
+    full = os.environ.get("JAX_DEFAULT_MATMUL_PRECISION", "highest") in ("highest", "float32")
+    torch.set_float32_matmul_precision("highest" if full else "high")
+    torch.backends.cudnn.allow_tf32 = not full
+    if torch.cuda.is_available():
+        return torch, torch.device("cuda"), torch.cuda.synchronize
+    return torch, torch.device("cpu"), lambda: None
+
+
+def _keras_torch(name: str, weights: list[np.ndarray], x: np.ndarray, compiled: bool = False) -> Prepared:
+    torch, device, wait = torch_for_keras()
+    model, tensor = keras_model(name, weights), torch.from_numpy(x).to(device)
     infer = torch.compile(model) if compiled else model
 
     def call() -> Any:
         with torch.inference_mode():
-            return infer(tensor, training=False)
+            result = infer(tensor, training=False)
+        wait()
+        return result
 
-    return Prepared(call, lambda result: result.numpy())
+    return Prepared(call, lambda result: result.cpu().numpy())
 
 
 def _keras_tensorflow_jit(name: str, weights: list[np.ndarray], x: np.ndarray) -> Prepared:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from models import MODELS, keras_training, training_of
-from peers import Peer, Prepared, keras_model, main
+from peers import Peer, Prepared, keras_model, main, torch_for_keras
 
 #: So many steps are compared.
 STEPS = 3
@@ -94,13 +94,13 @@ def _keras_torch(
     name: str, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, compiled: bool = False
 ) -> Prepared:
     import keras
-    import torch
 
+    torch, device, wait = torch_for_keras()
     model = keras_model(name, weights)
     loss, optimizer = training_of(name, keras)
     optimizer.build(model.trainable_variables)
     forward = torch.compile(model) if compiled else model
-    inputs, labels = torch.from_numpy(x), torch.from_numpy(y)
+    inputs, labels = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
 
     def inferred() -> Any:
         with torch.no_grad():
@@ -114,6 +114,7 @@ def _keras_torch(
         gradients = [v.value.grad for v in trainable]
         with torch.no_grad():
             optimizer.apply(gradients, trainable)
+        wait()
         return value.detach()
 
     return _prepared(inferred, step)

@@ -47,12 +47,15 @@ def max_pool_gradient(shape: tuple[int, ...], window: int, stride: int, padding:
 
 
 def weight_gradient_of_sums(n: int, rows: int, columns: int) -> Module:
-    """Of a dense layer on sums of neighbours, as a separable convolution has them, and the layer's result."""
+    """Of the dense part of a separable convolution of size 3, and its result."""
     graph = Graph()
-    x, w, y = (graph.add_input(TensorType("f32", s)) for s in ((n + 2, rows), (rows, columns), (n, columns)))
+    shapes = (n + 2, rows), (3, rows), (rows, columns), (n, columns)
+    x, kernel, w, y = (graph.add_input(TensorType("f32", s)) for s in shapes)
     b = Builder(graph)
     shifted = [b.slice(x, start=(i, 0), limit=(i + n, rows), strides=(1, 1)) for i in range(3)]
-    factor = b.add(b.add(shifted[0], shifted[1]), shifted[2])
+    taps = [b.slice(kernel, start=(i, 0), limit=(i + 1, rows), strides=(1, 1)) for i in range(3)]
+    terms = [b.multiply(s, b.broadcast_in_dim(t, shape=(n, rows), dims=(0, 1))) for s, t in zip(shifted, taps)]
+    factor = b.add(b.add(terms[0], terms[1]), terms[2])
     graph.outputs = [
         b.dot_general(factor, w, lhs_contract=(1,), rhs_contract=(0,)),
         b.dot_general(factor, y, lhs_contract=(0,), rhs_contract=(0,)),
@@ -60,7 +63,7 @@ def weight_gradient_of_sums(n: int, rows: int, columns: int) -> Module:
     return Module({"main": graph})
 
 
-LEFT = "O2,-left_factor_in_memory"
+LAST = "O2,-computed_factor_last"
 FIRST, SUMS, APART = "O2,-first_axis_made_last", "O2,-batch_groups_as_sums", "O2,-batch_groups_apart"
 WHOLE, PLACES = "O2,-whole_window_as_product", "O2,-max_pool_gradient_by_places"
 
@@ -78,8 +81,8 @@ CASES: dict[str, tuple[str, Callable[[], Module]]] = {
         )
     },
     **{
-        f"left_factor_in_memory: [{n},{k}]^T [{n},{m}]": (LEFT, lambda n=n, k=k, m=m: weight_gradient_of_sums(n, k, m))
-        for n, k, m in ((8192, 64, 64), (12544, 96, 24), (50176, 32, 16))
+        f"computed_factor_last: [{n},{k}]^T [{n},{m}]": (LAST, lambda n=n, k=k, m=m: weight_gradient_of_sums(n, k, m))
+        for n, k, m in ((8192, 64, 64), (12544, 96, 24), (50176, 32, 16), (32768, 32, 1))
     },
     "batch_groups_as_sums: depthwise 3x3, 8x28x28x128": (SUMS, lambda: kernel_gradient((8, 28, 28, 128), 3, 128, 128)),
     "batch_groups_as_sums: depthwise 3x3, 32x14x14x64": (SUMS, lambda: kernel_gradient((32, 14, 14, 64), 3, 64, 64)),

@@ -1,10 +1,12 @@
-"""What the CPU's rule for resizing gains: rows of benchmarks/rewrites.py, "O2,-rule" against "O2"."""
+"""What the CPU's rules for resizing gain: rows of benchmarks/rewrites.py, "O2,-rule" against "O2"."""
 
 from collections.abc import Callable
 
+from rewrites_gradients import gradient
+
 from lamina.ir import Builder, Graph, Module, TensorType
 
-OFF = "O2,-resize_by_sums"
+OFF, BAND = "O2,-resize_by_sums", "O2,-known_band_as_sums"
 
 
 def resized(old: tuple[int, ...], new: tuple[int, ...], method: str = "bilinear", antialias: bool = False) -> Module:
@@ -29,4 +31,14 @@ CASES: dict[str, tuple[str, Callable[[], Module]]] = {
     "resize: bilinear to 41x67, 8x56x56x64": (OFF, lambda: resized(IMAGES, (8, 41, 67, 64))),
     "resize: photographs 224 to 256": (OFF, lambda: resized((8, 224, 224, 3), (8, 256, 256, 3))),
     "resize: antialiased 512 to 64": (OFF, lambda: resized((1, 512, 512, 3), (1, 64, 64, 3), antialias=True)),
+    "gradient of resize: bilinear x2, 8x16x16x64": (
+        BAND,
+        lambda: gradient(resized((8, 16, 16, 64), (8, 32, 32, 64)), 0),
+    ),
+    "gradient of resize: bilinear x2, 8x56x56x64": (BAND, lambda: gradient(resized(IMAGES, (8, 112, 112, 64)), 0)),
+    "gradient of resize: bicubic x2, 8x56x56x64": (
+        BAND,
+        lambda: gradient(resized(IMAGES, (8, 112, 112, 64), "bicubic"), 0),
+    ),
+    "gradient of resize: bilinear x1/2, 8x56x56x64": (BAND, lambda: gradient(resized(IMAGES, (8, 28, 28, 64)), 0)),
 }

@@ -48,24 +48,26 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.abs(b).max()) if a.shape == b.shape else float("inf")
 
 
-def outputs_differ(model: str, a: np.ndarray, b: np.ndarray) -> tuple[float, str | None]:
+def outputs_differ(model: str, a: np.ndarray, b: np.ndarray, tolerance: float = TOLERANCE) -> tuple[float, str | None]:
     """By how much outputs differ, and what is wrong with that."""
     error = difference(a, b)
-    return error, None if error <= TOLERANCE else f"its output differs by {error:.1e}, more than {TOLERANCE}"
+    return error, None if error <= tolerance else f"its output differs by {error:.1e}, more than {tolerance}"
 
 
-def losses_differ(model: str, a: np.ndarray, b: np.ndarray) -> tuple[float, str | None]:
+def losses_differ(
+    model: str, a: np.ndarray, b: np.ndarray, tolerance: float = TOLERANCE, later_tolerance: float = STEP_TOLERANCE
+) -> tuple[float, str | None]:
     """By how much the losses of the weights as given differ, and what is wrong with them or those of the first steps.
 
     Where units are dropped at random these need only be finite.
     """
     error, later = difference(a[:1], b[:1]), max(map(difference, a[1:, None], b[1:, None]))
-    if not error <= TOLERANCE:
-        return error, f"its loss differs by {error:.1e}, more than {TOLERANCE}"
+    if not error <= tolerance:
+        return error, f"its loss differs by {error:.1e}, more than {tolerance}"
     if not np.isfinite(a).all():
         return error, f"the losses of its first steps are {a[1:]}"
-    if not MODELS[model].drops and not later <= STEP_TOLERANCE:
-        return error, f"the losses of its first steps differ by {later:.1e}, more than {STEP_TOLERANCE}"
+    if not MODELS[model].drops and not later <= later_tolerance:
+        return error, f"the losses of its first steps differ by {later:.1e}, more than {later_tolerance}"
     return error, None
 
 
@@ -79,6 +81,7 @@ class Contest:
         script: what a peer's process runs.
         differ: ``(model's name, what a peer computes, what another does) -> (error, what is wrong)``.
         faster: how many times as fast as Keras on JAX models should be.
+        environment: variables of a peer's process.
     """
 
     what: str
@@ -86,6 +89,7 @@ class Contest:
     script: str
     differ: Callable[[str, np.ndarray, np.ndarray], tuple[float, str | None]]
     faster: Mapping[str, float]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 INFERENCE = Contest("inference", peers.PEERS, peers.__file__, outputs_differ, {"mobilenet_block": 8.0, "tcn": 5.0})
@@ -122,7 +126,7 @@ class Worker:
 
     def __init__(self, contest: Contest, peer: str, model: str, data: Path, log: Path) -> None:
         backend = contest.peers[peer].backend
-        environment = {**os.environ, **({"KERAS_BACKEND": backend} if backend else {})}
+        environment = {**os.environ, **contest.environment, **({"KERAS_BACKEND": backend} if backend else {})}
         command = [sys.executable, contest.script, peer, model, str(data)]
         self._log = log
         with log.open("w") as errors:
@@ -170,7 +174,7 @@ def model_data(contest: Contest, name: str, batch: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.npz"
         weights, labels = weights_of(model), {}
-        if contest is TRAINING:
+        if contest.what == TRAINING.what:
             labels["by"] = targets(name, model, batch)
             weights[-2] *= 0.1  # the last kernel: a loss of saturated softmaxes is clipped on some backends only
         np.savez(path, **{f"w{i}": w for i, w in enumerate(weights)}, bx=inputs(name, batch), **labels)
@@ -268,6 +272,32 @@ def verdict(contest: Contest, results: dict[str, list[Times]]) -> list[str]:
     return lines
 
 
+def run(
+    contest: Contest, wanted: Sequence[str], models: Sequence[str] | None, turns: int, batch: int | None
+) -> dict[str, Any]:
+    """Time models (None: all) on the peers that are installed, print what is found, and return it."""
+    print(f"{contest.what}, {turns} turns, {os.cpu_count()} cores, python {sys.version.split()[0]}")
+    present = []
+    for peer in wanted:
+        missing = contest.peers[peer].missing
+        lacking = f": missing, for want of {', '.join(missing)}" if missing else ""
+        print(f"  {peer:<13} {contest.peers[peer].what}{lacking}")
+        present += [] if missing else [peer]
+    versions: dict[str, str] = {}
+    results: dict[str, list[Times]] = {}
+    for name, model in chosen(models).items():
+        size = batch or model.batch
+        results[name] = measure(contest, name, present, size, turns, versions)
+        show(name, size, results[name])
+    print("versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
+    print("\n".join(verdict(contest, results)))
+    return {
+        "what": contest.what,
+        "versions": versions,
+        "results": {n: [asdict(row) for row in rows] for n, rows in results.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--training", action="store_true", help="time training steps; otherwise inference")
@@ -277,28 +307,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="instead of each model's own")
     parser.add_argument("--json", type=Path, help="also write every turn's time to this file")
     options = parser.parse_args()
-    contest = TRAINING if options.training else INFERENCE
-    print(f"{contest.what}, {options.turns} turns, {os.cpu_count()} cores, python {sys.version.split()[0]}")
-    present = []
-    for peer in options.peers:
-        missing = contest.peers[peer].missing
-        lacking = f": missing, for want of {', '.join(missing)}" if missing else ""
-        print(f"  {peer:<13} {contest.peers[peer].what}{lacking}")
-        present += [] if missing else [peer]
-    versions: dict[str, str] = {}
-    results: dict[str, list[Times]] = {}
-    for name, model in chosen(options.models).items():
-        batch = options.batch or model.batch
-        results[name] = measure(contest, name, present, batch, options.turns, versions)
-        show(name, batch, results[name])
-    print("versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()))
-    print("\n".join(verdict(contest, results)))
+    record = run(
+        TRAINING if options.training else INFERENCE, options.peers, options.models, options.turns, options.batch
+    )
     if options.json:
-        record = {
-            "what": contest.what,
-            "versions": versions,
-            "results": {n: [asdict(row) for row in rows] for n, rows in results.items()},
-        }
         options.json.write_text(json.dumps(record, indent=1))
 
 

@@ -6,6 +6,7 @@ from . import (
     callbacks,
     config,
     constraints,
+    distribution,
     initializers,
     layers,
     losses,
@@ -19,6 +20,7 @@ from . import (
     saving,
     utils,
 )
+from .devices import device
 from .dtypes import DTypePolicy, FloatDTypePolicy
 from .functional import Functional
 from .initializers import Initializer
@@ -41,9 +43,9 @@ from .variable import Variable
 __all__ = [
     "DTypePolicy", "FloatDTypePolicy", "Functional", "Initializer", "Input", "InputSpec", "KerasTensor", "Layer",
     "Loss", "Metric", "Model", "Operation", "Optimizer", "Regularizer", "RematScope", "Sequential", "Variable",
-    "activations", "backend", "callbacks", "config", "constraints", "initializers", "layers", "losses", "metrics",
-    "mixed_precision", "model_from_json", "models", "name_scope", "ops", "optimizers", "random", "regularizers",
-    "remat", "saving", "utils", "version",
+    "activations", "backend", "callbacks", "config", "constraints", "device", "distribution", "initializers", "layers",
+    "losses", "metrics", "mixed_precision", "model_from_json", "models", "name_scope", "ops", "optimizers", "random",
+    "regularizers", "remat", "saving", "utils", "version",
 ]  # fmt: skip
 
 

@@ -1,12 +1,10 @@
-"""``lamina.trace``, ``lamina.compile`` and ``lamina.jit``: from functions and models to modules and compiled
-programs."""
+"""``lamina.trace`` and ``lamina.compile``: from functions and models to modules and compiled programs."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,22 +17,16 @@ from ..ir.dims import DimLike, parse_dim, symbol
 from ..ir.errors import ArgumentError, DTypeError, IntegerDimError, LaminaError
 from ..ir.types import element_type
 from ..runtime.dispatch import Convention
-from ..runtime.recompiles import Sizes, sizes_of
-from .dtypes import floatx, image_data_format
-from .keras_tensor import KerasTensor, contains_keras_tensor
+from ..runtime.targets import is_target
+from .convert import argument_dtype
+from .devices import current_device
+from .distribution.current import distribution
+from .distribution.tensors import mesh_for, split_inputs
+from .keras_tensor import KerasTensor
 from .layer import Layer, _training
 from .model import Model
 from .tensor import Tensor
-from .trace import current_trace
 from .tracing import index_nest, trace_flat
-
-#: Programs that one :func:`jit` keeps; the oldest goes first.
-_JITTED = 1024
-_JIT_ADVICE = (
-    "One trace serves all sizes with lamina.compile(f, lamina.Spec((None, ...))); XLA still compiles for each: pad "
-    "{dims} to a few sizes (such as 32, 64, 128)"
-)
-_NARROW = {"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}
 
 
 class Spec:
@@ -50,7 +42,7 @@ class Spec:
     def __init__(
         self, shape: Sequence[int | str | DimLike | None] = (), dtype: Any = "float32", name: str | None = None
     ) -> None:
-        if isinstance(shape, int | str) or shape is None:
+        if isinstance(shape, str) or not isinstance(shape, Iterable):
             raise ArgumentError(f"Spec: shape is a tuple such as (None, 28, 28), received {shape!r}")
         self.shape = tuple(shape)
         self.dtype = element_type(dtype)
@@ -96,8 +88,9 @@ class Traceable:
         if not specs and isinstance(f, Model):
             specs = (_model_specs(f),)
         self.f = f
-        self.static = dict(static)
+        self.static = static_keywords(static)
         self.tree: Any
+        self.split = False  # whether inputs are split over the mesh of the distribution that is set
         self.specs, self.tree = jax.tree.flatten(tuple(specs), is_leaf=_is_spec)
         self.types = [_as_spec(s).type(i) for i, s in enumerate(self.specs)]
         self.names = _input_names(f, tuple(specs))
@@ -111,12 +104,18 @@ class Traceable:
             return  # a callable that does not tell
         own = {k: v for k, v in self.static.items() if k != "training" or not isinstance(self.f, Layer)}
         try:
-            signature.bind(*jax.tree.unflatten(self.tree, self.specs), **own)
+            bound = signature.bind(*jax.tree.unflatten(self.tree, self.specs), **own)
         except TypeError as error:
             raise ArgumentError(
                 f"{self.name} takes {signature}; received specs for {self.tree.num_leaves} inputs"
                 f"{', static ' + ', '.join(self.static) if self.static else ''}: {error}"
             ) from None
+        if isinstance(self.f, Layer) and bound.arguments.get("training") is not None:
+            takes = ", ".join(list(signature.parameters)[: list(bound.arguments).index("training")])
+            raise ArgumentError(
+                f"{self.name} takes {takes}, received specs for {len(bound.args)} arguments. Several inputs of one "
+                "argument go in a list or dict: [Spec(...), Spec(...)]; training is a keyword: training=True"
+            )
 
     def trace(self, hints: Mapping[str, int] | None = None) -> tuple[Module, Any]:
         """The module, and the tree of the results."""
@@ -125,7 +124,8 @@ class Traceable:
             self._build()
         module, tree = trace_flat(self._call, self.types, self.names, self.name, hints)
         module.main.in_structure = index_nest(jax.tree.unflatten(self.tree, range(len(self.types))))
-        module.main.output_names = _output_names(self.f, len(module.main.outputs))
+        if not any(module.main.output_names):
+            module.main.output_names = _output_names(self.f, len(module.main.outputs))
         return module, tree
 
     def _call(self, tensors: list[Tensor]) -> Any:
@@ -139,10 +139,7 @@ class Traceable:
     def _build(self) -> None:
         """Build an unbuilt layer outside the trace, by symbolic tensors of the specs' shapes."""
         tensors = [KerasTensor([d if isinstance(d, int) else None for d in t.shape], t.dtype.name) for t in self.types]
-        args = jax.tree.unflatten(self.tree, tensors)
-        self.f.compute_output_shape(*jax.tree.map(lambda t: t.shape, args)) if not isinstance(
-            self.f, Model
-        ) else self.f(*args)
+        self.f(*jax.tree.unflatten(self.tree, tensors))
 
     def flatten(self, args: tuple) -> list[Any]:
         """Arguments of a call as a flat list, checked against the specs' structure."""
@@ -157,13 +154,18 @@ class Traceable:
     def program(self, hints: Mapping[str, int] | None = None, **options: Any) -> Program:
         """Trace and optimize."""
         module, out_tree = self.trace(hints)
+        chosen = distribution()
+        if self.split and chosen is not None:
+            split_inputs(module, chosen)
         convention = Convention(
             pack=self.flatten,
             unpack=functools.partial(jax.tree.unflatten, out_tree),
             restore=functools.partial(jax.tree.unflatten, self.tree),
             key=(self.tree, out_tree),
         )
-        return Program(module, convention=convention, **options)
+        return Program(
+            module, convention=convention, **{"mesh": mesh_for(module, isinstance(self.f, Model)), **options}
+        )
 
 
 def compile(
@@ -176,26 +178,32 @@ def compile(
     verify: bool = False,
     keep_graphs: bool = False,
     cache: bool = True,
+    training_step: bool = False,
     **static: Any,
 ) -> Compiled:
     """Trace, optimize and compile a function, layer, model or module.
 
     Args:
         f, specs, static: as in :func:`trace`; a Module or Graph is taken as it is.
-        device: where it runs: ``"cpu"``, ``"gpu:0"``, ``"tpu"``; None for jax's default device.
-        target: what the passes optimize for; the device's platform by default.
+        device: where it runs: ``"cpu"``, ``"gpu:0"``, ``"tpu"``; by default that of a surrounding ``keras.device``, or
+            where the Variables were put, or jax's default device. Inputs and Variables are brought there.
+        target: what the passes optimize for; the device's platform by default. ``"gpu:h100"``, ``"gpu:h100x8"`` or
+            ``"tpu:v5e-2x2"`` compiles for chips that need not be there; see docs/ahead_of_time.md.
         pipeline: text of passes; ``"O0"`` to ``"O3"`` name usual ones, ``"O2,-fold_batch_norm"`` switches a rule off.
         donate: positions of arguments whose memory the results may take; they are gone after the call.
         verify: check the graph after each pass.
         keep_graphs: keep the graph before and after each pass in ``.records``.
         cache: whether executables are taken from the disk cache, and kept there; see docs/artifacts.md.
+        training_step: for chips that need not be there: compile what ``fit`` does with a batch; ``specs`` are then of
+            ``x``, ``y`` and perhaps ``sample_weight``.
 
     Returns:
-        A :class:`Compiled`. XLA compiles at the first call with each new set of shapes.
+        A :class:`Compiled`. XLA compiles at the first call with each new set of shapes. For chips that need not be
+        there an :class:`~lamina.frontend.ahead.Ahead`.
     """
     options: dict[str, Any] = {
         "pipeline": pipeline,
-        "device": device,
+        "device": device or current_device(),
         "target": target,
         "donate": donate,
         "verify": verify,
@@ -204,9 +212,14 @@ def compile(
     }
     if isinstance(f, Graph):
         f = Module({"main": f})
+    if is_target(target):
+        return _compile_ahead(f, specs, static, target, device, training_step, options)
+    if training_step:
+        raise ArgumentError("training_step=True is for targets such as 'gpu:h100'; here, fit compiles the step itself")
     if isinstance(f, Module):
         return _compile_module(f, options)
     source = Traceable(f, specs, static)
+    source.split = options["device"] is None
     named = [(f"input {n or i}", t) for i, (n, t) in enumerate(zip(source.names, source.types, strict=True))]
 
     def retrace(dims: Mapping[str, int]) -> Program:
@@ -218,7 +231,53 @@ def compile(
         return Compiled(None, retrace, named, source.flatten, why=error)
 
 
+def _compile_ahead(
+    f: Any,
+    specs: Sequence[Any],
+    static: Mapping[str, Any],
+    target: Any,
+    device: Any,
+    training_step: bool,
+    options: dict[str, Any],
+) -> Compiled:
+    from . import ahead
+
+    if device is not None:
+        raise ArgumentError(f"device={device!r} says where a program runs; target={target!r} need not be there")
+    if training_step:
+        kept = {name: options[name] for name in ("verify", "keep_graphs")}
+        return ahead.training_step(f, specs, target, pipeline=f"{options['pipeline']},-prepare", **kept)
+    if isinstance(f, Module):
+        _check_bound(f)
+        structured = f
+
+        def of_module(hints: Mapping[str, int] | None = None, **more: Any) -> Program:
+            return _module_program(structured, {**options, **more})[0]
+
+        return ahead.compile_ahead(target, of_module, _named_types(f))
+    source = Traceable(f, specs, static)
+    named = [(f"input {n or i}", t) for i, (n, t) in enumerate(zip(source.names, source.types, strict=True))]
+
+    def of_source(hints: Mapping[str, int] | None = None, **more: Any) -> Program:
+        return source.program(hints, **{**options, **more})
+
+    return ahead.compile_ahead(target, of_source, named, source.flatten)
+
+
+def types_of(specs: Any) -> tuple[list[TensorType], Any]:
+    """The types of a nest of specs or arrays, and its structure."""
+    leaves, tree = jax.tree.flatten(specs, is_leaf=_is_spec)
+    return [_as_spec(s).type(i) for i, s in enumerate(leaves)], tree
+
+
 def _compile_module(module: Module, options: dict[str, Any]) -> Compiled:
+    _check_bound(module)
+    program, flatten = _module_program(module, options)
+    return Compiled(program, None, _named_types(module), flatten)
+
+
+def _check_bound(module: Module) -> None:
+    """Verify a module, and that each of its parameters is bound to a Variable."""
     from ..ir import verify
 
     unbound = [p.name for p in module.main.parameters if not hasattr(p.key, "_version")]
@@ -228,8 +287,6 @@ def _compile_module(module: Module, options: dict[str, Any]) -> Compiled:
             "the model itself, or evaluate(module, ..., parameters={...})"
         )
     verify(module)
-    program, flatten = _module_program(module, options)
-    return Compiled(program, None, _named_types(module), flatten)
 
 
 def compile_modules(
@@ -278,159 +335,25 @@ def _module_program(module: Module, options: Mapping[str, Any]) -> tuple[Program
         restore=lambda flat: jax.tree.map(lambda i: flat[i], structure),
         key=("module", tree, tuple(order), jax.tree.structure(out), tuple(jax.tree.leaves(out))),
     )
-    return Program(module, convention=convention, **options), flatten
-
-
-def jit(
-    f: Callable[..., Any] | None = None,
-    *,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate_argnums: int | Sequence[int] = (),
-    device: str | None = None,
-    pipeline: str = "O2",
-) -> Any:
-    """Compile a function when it is called, once for each structure, shape and type of its arguments.
-
-    Args:
-        f: a function of nests of arrays; reads and assigns Variables freely.
-        static_argnums, static_argnames: arguments that are passed on as they are (hashable); each value is compiled
-        for. donate_argnums: arguments whose memory the results may take.
-        device, pipeline: as in :func:`compile`.
-
-    Inside a trace the function is traced into the surrounding program.
-    """
-    if f is None:
-        return functools.partial(
-            jit,
-            static_argnums=static_argnums,
-            static_argnames=static_argnames,
-            donate_argnums=donate_argnums,
-            device=device,
-            pipeline=pipeline,
-        )
-    return Jitted(f, static_argnums, static_argnames, donate_argnums, {"device": device, "pipeline": pipeline})
-
-
-class Jitted:
-    """What :func:`jit` returns."""
-
-    def __init__(
-        self,
-        f: Callable[..., Any],
-        static_argnums: Any,
-        static_argnames: Any,
-        donate_argnums: Any,
-        options: dict[str, Any],
-    ) -> None:
-        functools.update_wrapper(self, f)
-        self._f = f
-        positions = _positional_names(f)
-        self._static_argnums = _from_the_start(_as_tuple(static_argnums), positions)
-        self._static_argnames = _as_tuple(static_argnames)
-        self._donate_argnums = _from_the_start(_as_tuple(donate_argnums), positions)
-        # An argument may be named static and passed by place, or the other way round.
-        by_place = tuple(i for i, name in enumerate(positions) if name in self._static_argnames)
-        by_name = tuple(name for i, name in enumerate(positions) if i in self._static_argnums)
-        self._static_argnums += by_place
-        self._static_argnames += by_name
-        self._options = options
-        self._compiled: dict[Any, Program] = {}
-        self._sizes = Sizes(f"jit of {getattr(f, '__name__', 'a function')!r}", _JIT_ADVICE)
-        self._lock = threading.Lock()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_trace() is not None or contains_keras_tensor((args, kwargs)):
-            return self._f(*args, **kwargs)
-        kept = {i: a for i, a in enumerate(args) if i in self._static_argnums}
-        named = {k: v for k, v in kwargs.items() if k in self._static_argnames}
-        dynamic = tuple(None if i in kept else a for i, a in enumerate(args))
-        leaves, tree = jax.tree.flatten((dynamic, {k: v for k, v in kwargs.items() if k not in named}))
-        avals = tuple((np.shape(x), _dtype(x)) for x in leaves)
-        static = (*kept.items(), *sorted(named.items()))
-        kinds = tuple(type(value) for _, value in static)  # 1 equals True
-        key = (tree, avals, static, kinds, floatx(), image_data_format())
-        try:
-            program = self._compiled.get(key)
-        except TypeError as error:
-            raise ArgumentError(f"jit: static arguments must be hashable: {error}") from None
-        if program is None:
-            self._sizes.add(sizes_of([shape for shape, _ in avals]))
-            program = self._trace(tree, avals, kept, named, args)
-            with self._lock:
-                program = self._compiled.setdefault(key, program)
-                if len(self._compiled) > _JITTED:
-                    del self._compiled[next(iter(self._compiled))]
-        return program(*leaves)
-
-    def _trace(
-        self, tree: Any, avals: Sequence[tuple], kept: dict[int, Any], named: dict[str, Any], args: tuple
-    ) -> Program:
-        def call(tensors: list[Tensor]) -> Any:
-            dynamic, keywords = jax.tree.unflatten(tree, tensors)
-            full = tuple(kept.get(i, a) for i, a in enumerate(dynamic))
-            return self._f(*full, **keywords, **named)
-
-        types = [TensorType(dtype, shape) for shape, dtype in avals]
-        name = getattr(self._f, "__name__", "main")
-        module, out_tree = trace_flat(call, types, name=name)
-        donate = _leaf_positions(args, kept, self._donate_argnums)
-        convention = Convention(unpack=functools.partial(jax.tree.unflatten, out_tree), key=("flat", out_tree))
-        return Program(module, donate=donate, convention=convention, **self._options)
-
-    def lower(self, *args: Any, **kwargs: Any) -> Module:
-        """The module that is traced for these arguments."""
-        self(*args, **kwargs)
-        return next(reversed(self._compiled.values())).graph
-
-
-def _as_tuple(value: Any) -> tuple:
-    return (value,) if isinstance(value, int | str) else tuple(value)
-
-
-def _positional_names(f: Callable[..., Any]) -> list[str]:
-    """The names of the arguments that can be passed by place; none where ``f`` does not tell."""
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-
-
-def _from_the_start(argnums: tuple[int, ...], names: Sequence[str]) -> tuple[int, ...]:
-    """Argument numbers without negative ones, which count from the last argument."""
-    wrong = [n for n in argnums if n < -len(names)]
-    if wrong:
-        raise ArgumentError(f"jit: there is no argument {wrong[0]}; the function takes {', '.join(names) or 'none'}")
-    return tuple(n if n >= 0 else n + len(names) for n in argnums)
-
-
-def _leaf_positions(args: tuple, kept: dict[int, Any], argnums: Sequence[int]) -> tuple[int, ...]:
-    positions: list[int] = []
-    at = 0
-    for i, arg in enumerate(args):
-        count = 0 if i in kept else len(jax.tree.leaves(arg))
-        if i in argnums:
-            positions.extend(range(at, at + count))
-        at += count
-    return tuple(positions)
-
-
-def _dtype(x: Any) -> np.dtype:
-    if isinstance(x, jax.Array):
-        return np.dtype(x.dtype)
-    if isinstance(x, bool | int | float | complex):
-        return np.dtype({bool: "bool", int: "int32", float: "float32", complex: "complex64"}[type(x)])
-    dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
-    if dtype.kind in "OUSmM":
-        raise DTypeError(
-            f"jit takes arrays and nests of them, received {x!r}; name it in static_argnums or static_argnames"
-        )
-    return np.dtype(_NARROW.get(dtype.name, dtype)) if dtype.name in _NARROW else dtype
+    chosen = distribution()
+    if chosen is not None and options.get("device") is None:
+        split_inputs(module, chosen)
+    return Program(module, convention=convention, **{"mesh": mesh_for(module), **options}), flatten
 
 
 def _is_spec(x: Any) -> bool:
     return isinstance(x, Spec | KerasTensor | jax.ShapeDtypeStruct)
+
+
+def static_keywords(static: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords that reach what is traced as they are. Raises :class:`ArgumentError` where one is a Spec."""
+    for name, value in static.items():
+        if any(map(_is_spec, jax.tree.leaves(value, is_leaf=_is_spec))):
+            raise ArgumentError(
+                f"{name}={value!r}: keywords are passed on as they are; give specs by position, in the order of the "
+                "function's arguments"
+            )
+    return dict(static)
 
 
 def _as_spec(x: Any) -> Spec:
@@ -441,7 +364,7 @@ def _as_spec(x: Any) -> Spec:
     if isinstance(x, jax.ShapeDtypeStruct):
         return Spec(x.shape, x.dtype)
     if isinstance(x, bool | int | float | complex | np.ndarray | np.generic | jax.Array):
-        return Spec(np.shape(x), _dtype(x))
+        return Spec(np.shape(x), argument_dtype(x))
     raise DTypeError(
         f"expected a Spec, an array, or a nest of them, received {x!r}; "
         "pass other arguments by keyword, they are static"
@@ -465,7 +388,9 @@ def _model_specs(model: Model) -> Any:
 
 
 def _input_names(f: Any, specs: tuple) -> list[str]:
-    """A name for each leaf: the spec's own, the model's input's, or the parameter's with the path inside it."""
+    """A name for each leaf: the spec's own, the functional model's input's, the keys of a dict that is the only
+    argument, or the parameter's with the path inside it."""
+    layers = _input_layers(f, specs)
     try:
         parameters = [
             p.name
@@ -474,18 +399,30 @@ def _input_names(f: Any, specs: tuple) -> list[str]:
         ]
     except (TypeError, ValueError):
         parameters = []
-    names = []
+    names: list[str] = []
     for i, spec in enumerate(specs):
         base = parameters[i] if i < len(parameters) else f"input_{i}"
         for path, leaf in jax.tree_util.tree_flatten_with_path(spec, is_leaf=_is_spec)[0]:
             own = leaf.name if isinstance(leaf, Spec | KerasTensor) else None
-            inner = "".join(f"_{getattr(k, 'key', getattr(k, 'idx', getattr(k, 'name', '')))}" for k in path)
-            names.append(own or base + inner)
+            inner = [str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", "")))) for k in path]
+            alone = len(specs) == 1 and isinstance(spec, Mapping)
+            names.append(own or (layers[len(names)] if layers else "_".join(inner if alone else [base, *inner])))
     seen: dict[str, int] = {}
     for i, name in enumerate(names):
         seen[name] = seen.get(name, -1) + 1
         names[i] = f"{name}_{seen[name]}" if seen[name] else name
     return names
+
+
+def _input_layers(f: Any, specs: tuple) -> list[str]:
+    """The names of a functional model's inputs, where the specs have their structure; else none."""
+    inputs = getattr(f, "input", None) if isinstance(f, Model) and f.built and hasattr(f, "inputs") else None
+    if inputs is None or len(specs) != 1:
+        return []
+    given, own = (jax.tree.structure(nest, is_leaf=_is_spec) for nest in (specs[0], inputs))
+    if not _same_but_for_lists(given, own):
+        return []
+    return [str(tensor.history[0].name) for tensor in jax.tree.leaves(inputs)]
 
 
 def _output_names(f: Any, count: int) -> list[str]:
@@ -518,4 +455,4 @@ def _shown_tree(tree: Any) -> str:
     return f"{text[:120]}... of {tree.num_leaves} leaves (a list of numbers? pass np.asarray(x))"
 
 
-__all__ = ["Compiled", "Spec", "compile", "jit", "trace"]
+__all__ = ["Compiled", "Spec", "compile", "trace"]

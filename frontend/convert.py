@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..ir.dims import Dim, DimLike, ge
 from ..ir.errors import DTypeError, ShapeError, TracingError
-from ..ir.types import element_type
+from ..ir.types import element_type, numpy_dtype
 from .dtypes import result_type, standardize_dtype
 from .tensor import Tensor, is_scalar, plain_dims
 from .trace import require_trace
@@ -203,3 +204,20 @@ def normalize_axes(axis: Any, rank: int) -> tuple[int, ...]:
     if len(set(found)) != len(found):
         raise ShapeError(f"axis={axis} names a dimension twice")
     return tuple(sorted(found))
+
+
+def argument_dtype(x: Any) -> np.dtype:
+    """The type that an array or a Python number is traced as; NumPy's 64-bit ones enter as 32-bit, as in Keras.
+
+    Raises :class:`DTypeError` where it is neither.
+    """
+    if isinstance(x, jax.Array):
+        return numpy_dtype(x.dtype)
+    if isinstance(x, bool | int | float | complex):
+        return np.dtype({bool: "bool", int: "int32", float: "float32", complex: "complex64"}[type(x)])
+    dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    if dtype.kind in "OUSmM":
+        raise DTypeError(
+            f"jit takes arrays and nests of them, received {x!r}; name it in static_argnums or static_argnames"
+        )
+    return np.dtype(_NARROW.get(dtype.name, dtype)) if dtype.name in _NARROW else dtype

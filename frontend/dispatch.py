@@ -13,9 +13,12 @@ from jax.tree_util import tree_flatten
 
 from ..compiler import Program
 from ..ir import TensorType
-from ..ir.types import element_type, static_shape
+from ..ir.types import element_type, numpy_dtype, static_shape
 from ..runtime.dispatch import Convention
 from ..runtime.recompiles import Sizes, sizes_of
+from .devices import current_device
+from .distribution.current import distribution
+from .distribution.tensors import mesh_for
 from .dtypes import epsilon, floatx, image_data_format
 from .keras_tensor import KerasTensor, contains_keras_tensor
 from .tensor import Tensor
@@ -132,7 +135,8 @@ def run_eagerly(
         weak = weak and float in kinds and not any(isinstance(x, jax.Array) and x.dtype in _WIDE for x in leaves)
         roles = tuple([_role(leaf, weak) for leaf in leaves])
         arrays = [_input(leaf, role) for leaf, role in zip(leaves, roles, strict=True) if role[0] != "static"]
-    key: Any = (function, tree, roles, extra_key, floatx(), epsilon(), image_data_format())
+    key: Any = (function, tree, roles, extra_key, floatx(), epsilon(), image_data_format(), current_device())
+    key = key if distribution() is None else (*key, distribution())
     try:
         program = cache.programs.get(key)
     except TypeError:  # an argument that cannot be hashed: nothing to look up
@@ -182,7 +186,7 @@ def _role(leaf: Any, weak: bool) -> tuple[Any, ...]:
 
 def _narrow(leaf: Any) -> np.dtype:
     """NumPy's 64-bit arrays enter as 32-bit, as in Keras on JAX; 64-bit jax arrays were asked for and stay."""
-    dtype = np.dtype(leaf.dtype)
+    dtype = numpy_dtype(leaf.dtype)
     if isinstance(leaf, jax.Array) or dtype not in _WIDE:
         return dtype
     return np.dtype({"float64": "float32", "int64": "int32", "uint64": "uint32", "complex128": "complex64"}[dtype.name])
@@ -212,4 +216,4 @@ def _compile(function: Callable[..., Any], tree: Any, leaves: list[Any], roles: 
     name = getattr(function, "__name__", type(function).__name__)
     module, out_tree = trace_flat(call, types, name=name)
     convention = Convention(unpack=functools.partial(jax.tree.unflatten, out_tree), key=("flat", out_tree))
-    return Program(module, pipeline="O1", convention=convention)
+    return Program(module, pipeline="O1", convention=convention, mesh=mesh_for(module))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..compiled import Compiled
@@ -11,6 +12,7 @@ from ..ir import Graph, Module, Node
 from ..ir.errors import ArgumentError, GuardError, PassError
 from ..ir.text import Printer, attribute_text, type_text
 from ..passes import Record, specialize
+from ..runtime.hlo import Collective, collectives
 
 STAGES = ("traced", "optimized", "stablehlo", "hlo")
 
@@ -50,7 +52,9 @@ def dump_json(
         "records": [_record(r) for r in compiled.records],
     }
     if module is None and stage in ("stablehlo", "hlo"):
-        return data | {"text": _lowered(compiled, stage, dims)}
+        text = _lowered(compiled, stage, dims)
+        exchanged = [asdict(c) for c in collectives(text)] if stage == "hlo" else None
+        return data | {"text": text} | ({} if exchanged is None else {"collectives": exchanged})
     found = module if module is not None else stage_module(compiled, stage, dims)
     return data | {"functions": {name: _function(name, graph) for name, graph in found.functions.items()}}
 
@@ -110,7 +114,24 @@ def _lowered(compiled: Compiled, stage: str, dims: dict[str, int]) -> str:
         raise ArgumentError(
             f"stage {stage} has concrete shapes{' only' if stage == 'hlo' else ' or open ones'}; give {options}"
         )
-    return compiled.stablehlo(**dims) if stage == "stablehlo" else compiled.hlo(**dims)
+    if stage == "stablehlo":
+        return compiled.stablehlo(**dims)
+    text = compiled.hlo(**dims)
+    return "\n".join([*(f"// {line}" for line in collectives_table(collectives(text))), text])
+
+
+def collectives_table(found: Sequence[Collective]) -> list[str]:
+    """What devices exchange, as lines; none for a program of one device."""
+    if not found:
+        return []
+    sums: dict[tuple[str, int, int], list[int]] = {}
+    for each in found:
+        total = sums.setdefault((each.kind, each.times, each.group_size), [0, 0])
+        total[:] = total[0] + each.count, total[1] + each.bytes
+    rows = [("collective", "count", "bytes", "times", "devices")]
+    rows += [(kind, str(count), str(size), str(n), str(group)) for (kind, n, group), (count, size) in sums.items()]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
 def _record(record: Record) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ import numpy as np
 from ..compiled import Compiled
 from ..ir import Module, TensorType
 from ..ir.dims import Atom, DimLike
-from ..ir.errors import ArgumentError, LaminaError, ShapeError, UnsupportedError
+from ..ir.errors import ArgumentError, DTypeError, LaminaError, ShapeError, UnsupportedError
 from ..ir.graph import Update, Value, clone_node
 from ..ir.types import element_type
 from ..lowering.importer import import_module
 from ..lowering.mlir import context, parse_program
 from ..passes import run_pipeline
 from ..passes.inline import match_symbols
-from .api import Spec, _as_spec, _input_names, _is_spec, trace
+from .api import Spec, _as_spec, _input_names, _is_spec, static_keywords, trace
 from .convert import as_tensor
 from .regions import run_on_arrays
 from .tensor import Tensor
@@ -50,10 +50,17 @@ def from_jax(f: Callable[..., Any], *specs: Any, **static: Any) -> Module:
         UnsupportedError: the function does what lamina's programs can't, such as calling back into Python. Errors of
         JAX's own where it can't trace ``f``.
     """
+    _check_callable("from_jax", f)
     name = str(getattr(f, "__name__", type(f).__name__))
-    module, results = _from_jax(lambda *args: f(*args, **static), specs, name)
+    keywords = static_keywords(static)
+    module, results = _from_jax(lambda *args: f(*args, **keywords), specs, name)
     _describe(module, _input_names(f, specs), specs, results)
     return module
+
+
+def _check_callable(name: str, f: Any) -> None:
+    if not callable(f):
+        raise DTypeError(f"{name} takes a function, received {f!r}")
 
 
 def _from_jax(
@@ -63,7 +70,7 @@ def _from_jax(
     leaves, tree = jax.tree.flatten(specs, is_leaf=_is_spec)
     types = [_as_spec(s).type(i) for i, s in enumerate(leaves)]
     jitted: Any = jax.jit(f, keep_unused=True)
-    with _wide(types):
+    with _wide(types), _static_arguments_explained(name):
         arguments = jax.tree.unflatten(tree, _structs(types))
         if all(t.is_static for t in types):
             lowered = jitted.trace(*arguments).lower(lowering_platforms=("cpu",))
@@ -91,7 +98,7 @@ def _describe(module: Module, names: Sequence[str], arguments: Any, results: Any
     main.out_structure = index_nest(results)
 
 
-def _update(module: Module, updated: Mapping[int, str]) -> None:
+def make_updates(module: Module, updated: Mapping[int, str]) -> None:
     """Make updates of outputs: number of an output -> name of the parameter whose next value it is."""
     main = module.main
     parameters = {p.name: p for p in main.parameters}
@@ -99,12 +106,27 @@ def _update(module: Module, updated: Mapping[int, str]) -> None:
     kept = [i for i in range(len(main.outputs)) if i not in updated]
     main.outputs = [main.outputs[i] for i in kept]
     main.output_names = [main.output_names[i] for i in kept]
+    main.out_structure = 0 if len(kept) == 1 else tuple(range(len(kept)))
 
 
 def _wide(types: Sequence[TensorType]) -> Any:
     """JAX with 64-bit types, where one is asked for."""
     wide = any(t.dtype.itemsize == (16 if t.dtype.kind == "c" else 8) for t in types)
     return jax.enable_x64(True) if wide else nullcontext()
+
+
+@contextmanager
+def _static_arguments_explained(name: str) -> Iterator[None]:
+    """Say what to do where JAX meets a tensor for what ``jax.jit`` was told is static."""
+    try:
+        yield
+    except ValueError as error:
+        if "Non-hashable static arguments" not in str(error):
+            raise
+        raise ArgumentError(
+            f"{name} is jitted with static arguments, and specs are of tensors; pass what is static by keyword: "
+            "from_jax(f, lamina.Spec((3,)), n=2)"
+        ) from error
 
 
 class _Any(list):
@@ -128,6 +150,8 @@ def call_module(module: Module | Compiled, *args: Any) -> Any:
     Returns:
         A nest of the module's structure. Inside a trace Variables that it updates have their new values from here on.
     """
+    if not isinstance(module, Module | Compiled):
+        raise DTypeError(f"call_module takes a module or a compiled program, received {module!r}")
     if current_trace() is None:
         return run_on_arrays(lambda *inner: call_module(module, *inner), args, {})
     module = module.graph if isinstance(module, Compiled) else module
@@ -196,8 +220,8 @@ def from_tf(f: Any, *specs: Any, **static: Any) -> Module:
     Raises:
         UnsupportedError: TensorFlow is not installed, or can't compile the function. ShapeError: a shape is open.
     """
-    tf = _tensorflow()
-    return _from_tf(tf, f, specs, static, {})
+    _check_callable("from_tf", f)
+    return _from_tf(_tensorflow(), f, specs, static_keywords(static), {})
 
 
 def _from_tf(tf: Any, f: Any, specs: Any, static: Mapping[str, Any], paths: Mapping[int, str]) -> Module:
@@ -225,7 +249,7 @@ def _from_tf(tf: Any, f: Any, specs: Any, static: Mapping[str, Any], paths: Mapp
         program = parse_program(text)
         aliases = _aliases(program)
         module = import_module(program, name=name, parameters=parameters)
-    _update(module, {output: parameters[place][0] for output, place in aliases.items()})
+    make_updates(module, {output: parameters[place][0] for output, place in aliases.items()})
     count = len(concrete.outputs)
     if len(module.main.outputs) != count:
         raise UnsupportedError(
@@ -406,7 +430,7 @@ def _keep_changes(module: Module, updated: Mapping[int, str]) -> None:
     """Outputs that are next values of parameters become updates; those that are the values themselves go."""
     values = {p.name: p.value for p in module.main.parameters}
     same = {i for i, name in updated.items() if module.main.outputs[i] is values[name]}
-    _update(module, updated)
+    make_updates(module, updated)
     module.main.updates = [u for u, i in zip(module.main.updates, updated) if i not in same]
 
 

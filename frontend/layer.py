@@ -18,11 +18,12 @@ from ..ir.errors import ArgumentError, LaminaError
 from . import dtypes, regularizers
 from .convert import as_array, as_tensor, cast
 from .dispatch import EagerCache, run_eagerly
+from .distribution.tensors import lay_out_outputs
 from .input_spec import assert_input_compatibility
 from .keras_tensor import KerasTensor, contains_keras_tensor
 from .layer_losses import WithLosses, running
 from .masking import are_tensors, fill_masks, mask_of, warn_of_lost_mask
-from .names import name_scope
+from .names import current_path, name_scope
 from .operation import shape_nest, symbolic_outputs
 from .registry import builtin
 from .remat import current_remat
@@ -215,7 +216,7 @@ class Layer(WithLosses):
             masks = self._fill_masks(bound, kwargs) if trace is not None else None  # only traced tensors carry masks
             again = self._remat if trace is not None else None
             call = self.call if again is None else again.apply(self)
-            outputs = call(*args, **kwargs)
+            outputs = lay_out_outputs(call(*args, **kwargs), current_path())
             if self.activity_regularizer is not None:
                 self._penalize_activity(outputs)
             if self.supports_masking and trace is not None:

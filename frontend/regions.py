@@ -13,6 +13,7 @@ from ..ir import Graph, TensorType, Value
 from ..ir.errors import ArgumentError, TracingError
 from ..ir.graph import clone_node
 from ..runtime.dispatch import Convention
+from .distribution.tensors import mesh_for
 from .tensor import Tensor
 from .trace import Trace, require_trace, trace_region
 from .tracing import trace_flat
@@ -127,13 +128,13 @@ def trace_function(
 
 def run_on_arrays(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
     """Trace ``function`` on tensors that have the values of the arrays among its arguments, compile and run it."""
-    from .api import _dtype
+    from .convert import argument_dtype
     from .nests import is_array
 
     leaves, tree = jax.tree.flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
     arrays = [leaf.value if isinstance(leaf, Variable) else leaf for leaf in (leaves[i] for i in places)]
-    arrays = [x if isinstance(x, jax.Array) else np.asarray(x, _dtype(x)) for x in arrays]
+    arrays = [x if isinstance(x, jax.Array) else np.asarray(x, argument_dtype(x)) for x in arrays]
     types = [TensorType(x.dtype, x.shape) for x in arrays]
 
     def call(tensors: list[Tensor]) -> Any:
@@ -148,4 +149,4 @@ def run_on_arrays(function: Callable[..., Any], args: tuple, kwargs: dict[str, A
 
     module, out_tree = trace_flat(call, types, name=getattr(function, "__name__", "main"))
     convention = Convention(unpack=lambda flat: jax.tree.unflatten(out_tree, flat), key=("flat", out_tree))
-    return Program(module, pipeline="O1", convention=convention)(*arrays)
+    return Program(module, pipeline="O1", convention=convention, mesh=mesh_for(module))(*arrays)

@@ -15,6 +15,7 @@ from .registry import builtin
 
 _lock = threading.RLock()  # two threads must not draw the same seed
 _global_generator: SeedGenerator | None = None
+_chosen_seed: int | None = None
 
 
 @builtin("keras.random")
@@ -109,9 +110,16 @@ def set_random_seed(seed: int) -> None:
     """
     if not isinstance(seed, int):
         raise ArgumentError(f"seed must be an integer, got {seed!r}")
+    global _chosen_seed
     _forget_global_generator()
     random.seed(seed)
     np.random.seed(seed)
+    _chosen_seed = seed
+
+
+def random_seed() -> int | None:
+    """The seed of the last :func:`set_random_seed`; None where there was none."""
+    return _chosen_seed
 
 
 @on_clear_session

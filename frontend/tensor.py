@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,6 +142,11 @@ class TensorOperators:
         return _ops().round(self, decimals=ndigits or 0)
 
 
+@cache
+def _name(dtype: np.dtype) -> str:
+    return dtype.name  # NumPy makes the text anew each time
+
+
 def _ops() -> Any:
     from . import ops
 
@@ -175,7 +181,7 @@ class Tensor(TensorOperators):
 
     @property
     def dtype(self) -> str:
-        return self.value.type.dtype.name
+        return _name(self.value.type.dtype)
 
     @property
     def ndim(self) -> int:

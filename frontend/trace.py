@@ -148,7 +148,7 @@ class Trace:
             while name in taken:
                 count += 1
                 name = f"{variable.path}_{count}"
-            type_ = TensorType(variable.dtype, variable.shape)
+            type_ = TensorType(variable.dtype, variable.shape, variable.sharding)
             self.parameters[variable] = self.graph.add_parameter(name, type_, key=variable)
         return self.parameters[variable]
 

@@ -6,21 +6,30 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..ir.errors import ArgumentError, ShapeError, TracingError
+from ..ir.sharding import Sharding, splits
 from ..ir.types import element_type
+from ..runtime import placement
+from ..runtime.devices import put_on
 from . import initializers as _initializers
 from .convert import as_tensor
+from .devices import current_device
+from .distribution.current import distribution
+from .distribution.mesh import TensorLayout
 from .dtypes import is_float, standardize_dtype
 from .names import auto_name, current_path
 from .registry import builtin
 from .tensor import Tensor, TensorOperators
 from .trace import current_trace
+
+if TYPE_CHECKING:
+    from .distribution.strategies import Distribution
 
 _autocast: ContextVar[str | None] = ContextVar("autocast", default=None)
 _values_follow: ContextVar[bool] = ContextVar("values_follow", default=False)
@@ -60,6 +69,7 @@ class Variable(TensorOperators):
         autocast: whether layers of mixed precision read it in their compute type.
         aggregation: how replicas of it are combined; kept for Keras's sake.
         name: last part of its path.
+        layout: how it is laid over a mesh, a ``TensorLayout``; by default as the distribution says that is set.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class Variable(TensorOperators):
         aggregation: str | None = None,
         synchronization: str | None = None,
         name: str | None = None,
+        layout: TensorLayout | None = None,
         **ignored: Any,
     ) -> None:
         if ignored:
@@ -96,6 +107,8 @@ class Variable(TensorOperators):
             shape = _checked_shape(shape, self.name)
             initializer = _at_once(initializer, shape, standardize_dtype(dtype))
         dtype = standardize_dtype(dtype) if dtype is not None else _default_dtype(initializer)
+        self._layout: TensorLayout | None = None
+        self._like: Variable | None = None  # whose layout it takes
         self._array = _copied(initializer, dtype)
         self._lent = True
         if shape is not None and tuple(shape) != self._array.shape:
@@ -104,6 +117,17 @@ class Variable(TensorOperators):
             )
         self._dtype = dtype
         self._version = 0
+        chosen = distribution()
+        if layout is not None and not isinstance(layout, TensorLayout):
+            raise ArgumentError(f"Variable {self.path!r}: layout is a TensorLayout, received {layout!r}")
+        self._layout = layout if layout is not None or chosen is None else chosen.get_variable_layout(self)
+        self._array = self._laid_out(self._array, current_device())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be a copy: arrays that come out of a pickle are laid out as they were."""
+        self.__dict__.update(state)
+        if self._layout is not None:
+            self._array = self._laid_out(self._array, None)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,6 +141,50 @@ class Variable(TensorOperators):
     def dtype(self) -> str:
         """The type it reads as: in a mixed-precision layer the layer's compute type."""
         return self._read_dtype() or self._dtype
+
+    @property
+    def sharding(self) -> Sharding | None:
+        """How it is laid over the axes of a mesh; None where it is on one device."""
+        return None if self._layout is None else self._layout.sharding
+
+    def _laid_out(self, array: jax.Array, device: jax.Device | None) -> jax.Array:
+        """An array where this Variable's are: by its layout, or on a device; where it is for neither."""
+        if self._layout is None:
+            return array if device is None else put_on(array, device)
+        if len(self._layout.axes) != array.ndim:
+            raise ShapeError(
+                f"Variable {self.path!r} has {array.ndim} dimensions, {array.shape}; its layout has "
+                f"{len(self._layout.axes)} axes: {self._layout.axes}"
+            )
+        sizes = self._layout.backend_layout.mesh.shape
+        if not splits(array.shape, self._layout.sharding, sizes):
+            raise ShapeError(
+                f"Variable {self.path!r} of shape {array.shape} can't be split evenly by {self._layout.axes} over the "
+                f"mesh {dict(sizes)}; choose another dimension or axis for it"
+            )
+        return placement.put(array, self._layout.backend_layout)
+
+    def _lay_out(self, chosen: Distribution) -> None:
+        """Follow a distribution, where this Variable has no layout yet: it was made before that was set."""
+        if self._layout is None:
+            layout = chosen.get_variable_layout(self if self._like is None else self._like)
+            self._layout, before = layout, self._layout
+            try:
+                array = self._laid_out(self._array, None)
+            except BaseException:
+                self._layout = before
+                raise
+            self._set(array)
+
+    @property
+    def _home(self) -> jax.Device | None:
+        """The device that its values stay on; None where jax may move them, or they are on several."""
+        return next(iter(self._array.devices())) if self._array.committed and len(self._array.devices()) == 1 else None
+
+    def _follow(self, other: Variable) -> None:
+        """Move to the device that the values of ``other`` stay on, so that programs of both need not bring it there."""
+        if other._home is not None and self._layout is None:
+            self._set(put_on(self._array, other._home))
 
     @property
     def version(self) -> int:
@@ -160,6 +228,7 @@ class Variable(TensorOperators):
                 value = value._value
             array = _copied(value, self._dtype)
             self._check_shape(array.shape)
+            array = self._laid_out(array, self._home)
             self._set(array)
             return array
         with autocast(None):
@@ -192,7 +261,8 @@ class Variable(TensorOperators):
         """The array it holds, for a program that takes over its memory: a copy where anybody else may hold it."""
         if self._lent:
             with jax.enable_x64(self._array.dtype.itemsize == 8):
-                self._array = jax.device_put(self._array, may_alias=False)  # jnp.array would compile for each shape
+                place = self._array.sharding if self._array.committed else None  # to name one would keep it there
+                self._array = jax.device_put(self._array, place, may_alias=False)  # jnp.array would compile each shape
             self._lent = False
         return self._array
 
@@ -210,12 +280,12 @@ class Variable(TensorOperators):
 
     def numpy(self) -> np.ndarray:
         """Its value as a NumPy array."""
-        return np.asarray(self._value)
+        return placement.read(self._value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if current_trace() is not None:
             return np.asarray(self.value)  # raises the tracing error, with the user's line
-        return np.asarray(self._value, dtype=dtype)
+        return np.asarray(placement.read(self._value), dtype=dtype)
 
     def __jax_array__(self) -> jax.Array:
         return self.value
@@ -238,7 +308,8 @@ class Variable(TensorOperators):
         return iter(self.value)
 
     def __repr__(self) -> str:
-        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}, value={np.asarray(self._value)}>"
+        value = placement.read(self._value)
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}, value={value}>"
 
 
 def _checked_shape(shape: Sequence[Any], name: str) -> tuple[int, ...]:

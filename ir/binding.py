@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 
 from .dims import Dim, DimLike, evaluate_dim, free_symbols, same, substitute
-from .errors import GuardError, ShapeError
+from .errors import ArgumentError, GuardError, ShapeError
 from .graph import Graph, Guard
 from .types import TensorType
+
+
+def checked_sizes(dims: object) -> dict[str, DimLike]:
+    """Sizes of symbols as a user gave them. Raises :class:`ArgumentError` where they are no ``{"N": 32}``."""
+    if not isinstance(dims, Mapping):
+        raise ArgumentError(f"expected sizes of symbolic dimensions such as {{'N': 32}}, received {dims!r}")
+    sizes: dict[str, DimLike] = {}
+    for name, size in dims.items():
+        if not isinstance(size, Dim):
+            try:
+                size = index(size)
+            except TypeError:
+                raise ArgumentError(f"{name}={size!r}: a dimension is an integer >= 0") from None
+            if size < 0:
+                raise ArgumentError(f"{name}={size}: a dimension is >= 0")
+        sizes[name] = size
+    return sizes
 
 
 def bind_symbols(

@@ -51,6 +51,8 @@ class Builder:
         try:
             full = normalize_attributes(definition, attributes or {})
             types = infer_types(Call(definition, full, regions), [v.type for v in operands])
+            if definition.name != "sharding_constraint":  # XLA propagates what these and the inputs say
+                types = tuple([t if t.sharding is None else TensorType(t.dtype, t.shape) for t in types])
         except LaminaError as error:
             if self.location is UNKNOWN or getattr(error, "located", False):
                 raise

@@ -63,6 +63,10 @@ class DeviceError(LaminaError, ValueError):
     """A device that was asked for is not there."""
 
 
+class ProcessError(LaminaError, RuntimeError):
+    """The processes of a program do not fit together, or one of them is gone."""
+
+
 class UnsupportedError(LaminaError):
     """A target or a library version cannot do what was asked."""
 

@@ -6,7 +6,9 @@ as an operand of its node, so a region can be evaluated, verified and rewritten 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +254,21 @@ def clone_node(
 def clone_module(module: Module, dims: Mapping[str, DimLike] | None = None) -> Module:
     """A copy of a module; ``dims`` as in :func:`clone`."""
     return Module({name: clone(graph, dims=dims) for name, graph in module.functions.items()}, module.name)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Within the block no garbage is collected.
+
+    Graphs are many small objects that live on: searching them for garbage would take half of the time of making them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _type(value: Value, dims: Mapping[str, DimLike] | None) -> TensorType:

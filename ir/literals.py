@@ -21,12 +21,18 @@ _PREVIEW = 3
 
 
 def raw_bytes(array: np.ndarray) -> bytes:
-    """The elements as stored, row by row; unused bits of int4 and bool are brought to one form."""
+    """The elements as stored, row by row; unused bits of narrow types are brought to one form."""
     if array.dtype == BOOL:
         array = array != 0
-    elif bit_width(array.dtype) == 4:
+    elif _is_small_integer(array.dtype):
         array = array.astype(np.int8)
+    elif bit_width(array.dtype) < 8:
+        array = np.ascontiguousarray(array).view(np.uint8) & (2 ** bit_width(array.dtype) - 1)
     return array.tobytes()
+
+
+def _is_small_integer(dtype: np.dtype) -> bool:
+    return is_integer(dtype) and bit_width(dtype) < 8
 
 
 def same_array(a: np.ndarray, b: np.ndarray) -> bool:
@@ -147,7 +153,7 @@ def array_from_values(dtype: np.dtype, shape: Sequence[int], values: Sequence[bo
     elif dtype == BOOL:
         flat = np.array(values, dtype)
     elif is_integer(dtype):
-        limits = ml_dtypes.iinfo(dtype) if bit_width(dtype) == 4 else np.iinfo(dtype)
+        limits = ml_dtypes.iinfo(dtype)
         wrong = [v for v in values if not limits.min <= v <= limits.max]
         if wrong:
             raise ValueError(f"{wrong[0]} does not fit {short_name(dtype)}")
@@ -176,7 +182,7 @@ def array_from_base64(dtype: np.dtype, shape: Sequence[int], text: str) -> np.nd
         raise ValueError(f"{TensorType(dtype, shape)} takes {expected} bytes, these are {len(data)}")
     if dtype == BOOL and data.strip(b"\0\1"):
         raise ValueError("a byte of a bool is 0 or 1")
-    if bit_width(dtype) == 4:
+    if _is_small_integer(dtype):
         small = np.frombuffer(data, np.int8)
         return array_from_values(dtype, [small.size], small.tolist()).reshape(shape)
     return np.frombuffer(data, dtype).reshape(shape)

@@ -41,6 +41,8 @@ def parse(text: str, constants: Mapping[str, Any] | None = None) -> Module:
     """
     if not isinstance(text, str):
         raise ParseError(f"parse reads a string, received {type(text).__name__}")
+    if not text.strip():
+        raise ParseError("line 1: expected 'func @main', found the end of the text, which is empty\n  \n  ^")
     return _Parser(text, 0, len(text), constants or {}).module()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from .errors import ArgumentError, DTypeError, ShapeError
 from .evaluate import evaluate_node
 from .graph import Graph, Node, Value
 from .opdef import Call
-from .types import TensorType
+from .types import TensorType, same_type
 
 #: Binary ops that :func:`simple_region` names.
 SIMPLE_OPS = ("add", "multiply", "maximum", "minimum", "and", "or", "xor")
@@ -41,20 +42,59 @@ def simple_comparator(region: Graph) -> tuple[int, str, bool] | None:
 
     Returns:
         Which operand of the sort is the key, ``"LT"`` or ``"GT"``, and whether the order is total; None for any other
-        comparator.
+        comparator. JAX's, which makes -0 to 0 and every NaN to one and compares by LT in the total order, is LT in an
+        order that is not total: zeros are equal, and NaN is last.
     """
-    if len(region.nodes) != 1 or region.nodes[0].op.name != "compare" or region.outputs != [region.nodes[0].result]:
+    node = region.outputs[0].producer if len(region.outputs) == 1 else None
+    if node is None or node.op.name != "compare":
         return None
-    node = region.nodes[0]
-    direction = node.attributes["direction"]
-    if direction not in ("LT", "GT") or any(v not in region.inputs for v in node.operands):
+    plain = [_before_normalization(v) for v in node.operands]
+    normalized = node.attributes["total_order"] and None not in plain
+    found = _one_key(region, plain if normalized else node.operands, node.attributes["direction"])
+    if found is None or (normalized and found[1] == "GT"):  # which would have NaN first
         return None
-    left, right = (region.inputs.index(v) for v in node.operands)
+    return *found, node.attributes["total_order"] and not normalized
+
+
+def _one_key(region: Graph, operands: Sequence[Value | None], direction: str) -> tuple[int, str] | None:
+    """The key of a comparison of the two elements of one operand, and which way it goes from the first to the other."""
+    if direction not in ("LT", "GT") or any(v not in region.inputs for v in operands):
+        return None
+    left, right = (region.inputs.index(v) for v in operands if v is not None)
     if left // 2 != right // 2 or left == right:
         return None
-    if left > right:
-        direction = "GT" if direction == "LT" else "LT"
-    return left // 2, direction, node.attributes["total_order"]
+    return left // 2, direction if left < right else {"LT": "GT", "GT": "LT"}[direction]
+
+
+def _before_normalization(value: Value) -> Value | None:
+    """``x`` of ``select(x != x, nan, select(x == 0, 0, x))``, else None."""
+    x, nan, others = _selected(value, "NE")
+    y, zero, rest = _selected(others, "EQ") if others is not None else (None, None, None)
+    if x is None or x is not y or rest is not x or nan is None or zero is None:
+        return None
+    return x if np.isnan(nan) and zero == 0 and not np.signbit(zero) else None
+
+
+def _selected(value: Value, direction: str) -> tuple[Value | None, Any, Value | None]:
+    """``x``, ``c`` and ``y`` of ``select(x direction k, c, y)``, if ``c`` is a constant and ``k`` is ``x`` for NE and
+    0 for EQ; else Nones."""
+    node = value.producer
+    if node is not None and node.op.name == "select":
+        condition, constant, other = node.operands
+        test, result = condition.producer, _constant(constant)
+        if test is not None and test.op.name == "compare" and test.attributes["direction"] == direction:
+            x, k = test.operands
+            if result is not None and (k is x if direction == "NE" else _constant(k) == 0):
+                return x, result, other
+    return None, None, None
+
+
+def _constant(value: Value) -> Any:
+    """The number that a value is, if it is a constant."""
+    node = value.producer
+    if node is None or node.op.name != "constant" or node.attributes["value"].ndim:
+        return None
+    return node.attributes["value"].astype(np.float64)[()]
 
 
 def check_region(call: Call, index: int, inputs: Sequence[TensorType], outputs: Sequence[TensorType] | None) -> None:
@@ -85,7 +125,7 @@ def check_region_count(call: Call, count: int) -> None:
 
 
 def _compare_types(what: str, received: Sequence[TensorType], expected: Sequence[TensorType]) -> None:
-    if list(received) == list(expected):
+    if len(received) == len(expected) and all(map(same_type, received, expected)):
         return
     message = f"{what} ({', '.join(map(str, received))}); expected ({', '.join(map(str, expected))})"
     if len(received) != len(expected):

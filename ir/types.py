@@ -10,6 +10,7 @@ import numpy as np
 
 from .dims import Dim, DimLike, free_symbols, substitute
 from .errors import DTypeError, ShapeError
+from .sharding import Sharding
 
 _ML = {
     "bf16": "bfloat16",
@@ -18,9 +19,19 @@ _ML = {
     "f8e4m3b11fnuz": "float8_e4m3b11fnuz",
     "f8e4m3fnuz": "float8_e4m3fnuz",
     "f8e5m2fnuz": "float8_e5m2fnuz",
+    "f8e4m3": "float8_e4m3",
+    "f8e3m4": "float8_e3m4",
+    "f8e8m0fnu": "float8_e8m0fnu",
+    "f6e2m3fn": "float6_e2m3fn",
+    "f6e3m2fn": "float6_e3m2fn",
+    "f4e2m1fn": "float4_e2m1fn",
     "i4": "int4",
     "ui4": "uint4",
+    "i2": "int2",
+    "ui2": "uint2",
 }
+#: Bits of the types that take less than the byte they are held in.
+_BITS = {"i1": 1, "i2": 2, "ui2": 2, "i4": 4, "ui4": 4, "f4e2m1fn": 4, "f6e2m3fn": 6, "f6e3m2fn": 6}
 _NUMPY = {
     "i1": "bool",
     "f16": "float16",
@@ -60,13 +71,30 @@ def element_type(name: object) -> np.dtype:
         found = ELEMENT_TYPES.get(name) or _BY_NAME.get(name)
         if found is not None:
             return found
-    try:
-        dtype = np.dtype(name)  # type: ignore[call-overload]
-    except TypeError:
-        dtype = None
+    dtype = numpy_dtype(name)
     if dtype not in _SHORT:
-        raise DTypeError(f"{name!r} is no element type; expected one of {', '.join(sorted(_BY_NAME))}")
+        raise _no_type(name)
     return dtype
+
+
+def numpy_dtype(name: object) -> np.dtype:
+    """NumPy's dtype of a name, dtype or scalar type, whether or not it is an element type.
+
+    Raises :class:`DTypeError` for what NumPy does not know, such as the type of jax's random keys.
+    """
+    try:
+        return np.dtype(name)  # type: ignore[call-overload]
+    except TypeError:
+        raise _no_type(name) from None
+
+
+def _no_type(name: object) -> DTypeError:
+    if str(name).startswith("key<"):
+        return DTypeError(
+            f"{name} is the type of jax's random keys, which are no tensors; pass jax.random.key_data(key), of uint32, "
+            "and inside a function for jax turn it back by jax.random.wrap_key_data"
+        )
+    return DTypeError(f"{name!r} is no element type; expected one of {', '.join(sorted(_BY_NAME))}")
 
 
 def short_name(dtype: np.dtype) -> str:
@@ -75,13 +103,13 @@ def short_name(dtype: np.dtype) -> str:
 
 
 def is_float(dtype: np.dtype) -> bool:
-    """True for every real floating-point type, bfloat16 and float8 included."""
-    return dtype.kind == "f" or short_name(dtype).startswith(("bf", "f8"))
+    """True for every real floating-point type, bfloat16 and those of 8 bits and less included."""
+    return dtype.kind == "f" or short_name(dtype).startswith(("bf", "f8", "f6", "f4"))
 
 
 def is_integer(dtype: np.dtype) -> bool:
     """True for signed and unsigned integers of every width; not for bool."""
-    return dtype.kind in "iu" or short_name(dtype) in ("i4", "ui4")
+    return dtype.kind in "iu" or short_name(dtype) in ("i4", "ui4", "i2", "ui2")
 
 
 def is_unsigned(dtype: np.dtype) -> bool:
@@ -96,8 +124,12 @@ def is_complex(dtype: np.dtype) -> bool:
 
 def bit_width(dtype: np.dtype) -> int:
     """Bits an element takes: 4 for int4, 1 for bool, else 8 per byte."""
-    name = short_name(dtype)
-    return {"i4": 4, "ui4": 4, "i1": 1}.get(name, dtype.itemsize * 8)
+    return _BITS.get(short_name(dtype), dtype.itemsize * 8)
+
+
+def has_ordered_bits(dtype: np.dtype) -> bool:
+    """Whether the bits of a float type are a sign and a magnitude that fill its bytes, so that integers order them."""
+    return bit_width(dtype) >= 8 and short_name(dtype) != "f8e8m0fnu"
 
 
 class TensorType:
@@ -106,12 +138,13 @@ class TensorType:
     Args:
         dtype: anything :func:`element_type` takes.
         shape: dimensions, each an integer >= 0 or a symbolic :class:`Dim`.
-        sharding: how the value is laid over devices; None where nothing is said.
+        sharding: the axes of the device mesh that each dimension is split over: a name, a tuple of names, or None where
+            the dimension is whole on every device: ``("data", None)``. None where nothing is said.
     """
 
     __slots__ = ("_hash", "dtype", "shape", "sharding")
 
-    def __init__(self, dtype: object, shape: Iterable[DimLike] = (), sharding: object = None) -> None:
+    def __init__(self, dtype: object, shape: Iterable[DimLike] = (), sharding: Sharding | None = None) -> None:
         self.dtype = element_type(dtype)
         self.shape = tuple(d if isinstance(d, Dim) else _size(d) for d in shape)
         self.sharding = sharding

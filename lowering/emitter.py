@@ -14,7 +14,7 @@ from ..ir.graph import Graph, Node, Value
 from ..ir.location import UNKNOWN
 from ..ir.opdef import Call, as_tuple
 from ..ir.types import TensorType
-from .mlir import ir, location, mlir_errors, symbol_table, tensor_type
+from .mlir import ir, location, mlir_errors, sharding_attribute, symbol_table, tensor_type
 from .stablehlo_dynamic import DYNAMIC, OpenDims, check_expressible, is_open
 
 #: ``(emitter, node, *operands) -> value or values``: emits one node.
@@ -31,6 +31,7 @@ class Emitter:
         module: receives called functions; graphs go to the current insertion point.
         functions: the graphs that ``call`` names.
         symbols: the module's symbol table, if somebody else inserts into the module as well.
+        mesh: the size of each axis of the mesh of devices, if the program is for more than one.
     """
 
     def __init__(
@@ -39,10 +40,14 @@ class Emitter:
         module: ir.Module,
         functions: Mapping[str, Graph] | None = None,
         symbols: ir.SymbolTable | None = None,
+        mesh: Mapping[str, int] | None = None,
     ) -> None:
+        self.mesh = dict(mesh or {})
         self.table = table
         self.module = module
         self.functions = functions or {}
+        #: What jax calls the kind of device that the program is for.
+        self.platform = "cpu"
         self.symbols = symbols if symbols is not None else symbol_table(module)
         self._called: dict[str, str] = {}
         self._types: dict[TensorType, ir.Type] = {}
@@ -146,6 +151,8 @@ class Emitter:
             operation = make(name, (arguments, results), visibility="public" if public else "private")
         given = self.symbols.insert(operation)
         where = [ir.Location.name(v.name) if v.name else ir.Location.unknown() for v in values]
+        if self.mesh and public:
+            operation.arg_attrs = ir.ArrayAttr.get([self._laid_out(v.type) for v in values])
         block = operation.add_entry_block(where)
         outer = self._open
         with ir.InsertionPoint(block):
@@ -154,6 +161,12 @@ class Emitter:
             func.ReturnOp(self.graph(graph, list(block.arguments)))
         self._open = outer
         return ir.StringAttr(given).value
+
+    def _laid_out(self, type: TensorType) -> ir.Attribute:
+        """The attributes of an argument of the main function: how it is laid over the mesh, where that is said."""
+        if type.sharding is None:
+            return ir.DictAttr.get({})
+        return ir.DictAttr.get({"sdy.sharding": sharding_attribute(type.sharding, self.mesh)})
 
     def callee(self, name: str) -> str:
         """The module's name of a called function, emitted at its first use."""

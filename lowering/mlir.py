@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.mlir import ir
-from jax.extend.mlir.dialects import func, stablehlo
+from jax.extend.mlir.dialects import func, sdy, stablehlo
 from jax.interpreters import mlir as jax_mlir
+from jaxlib import lapack
 from jaxlib.mlir import passmanager
 
 from ..ir.errors import ParseError, UnsupportedError, VerificationError
 from ..ir.location import UNKNOWN, Frame, Location
+from ..ir.sharding import axes_of
 from ..ir.types import ELEMENT_TYPES, TensorType, short_name
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "parse_program",
     "precision",
     "run_passes",
+    "sharding_attribute",
     "spelled_out",
     "stablehlo",
     "string",
@@ -91,6 +94,12 @@ _SPELLED = {
     "f8e4m3b11fnuz": "f8E4M3B11FNUZ",
     "f8e4m3fnuz": "f8E4M3FNUZ",
     "f8e5m2fnuz": "f8E5M2FNUZ",
+    "f8e4m3": "f8E4M3",
+    "f8e3m4": "f8E3M4",
+    "f8e8m0fnu": "f8E8M0FNU",
+    "f6e2m3fn": "f6E2M3FN",
+    "f6e3m2fn": "f6E3M2FN",
+    "f4e2m1fn": "f4E2M1FN",
 }
 _DTYPES = {_SPELLED.get(name, name): dtype for name, dtype in ELEMENT_TYPES.items()}
 
@@ -133,7 +142,8 @@ def array_attribute(array: np.ndarray) -> ir.Attribute:
         raw = data.reshape(-1).view(np.uint8).reshape(array.size, -1)
         if (raw == raw[0]).all():  # bit for bit, so that NaN and -0 count
             data = data.reshape(-1)[:1]
-    if data.dtype.kind == "V" or short_name(data.dtype) in ("i4", "ui4"):  # no type of NumPy's own is no buffer
+    if data.dtype.kind == "V" or short_name(data.dtype) in ("i2", "ui2", "i4", "ui4"):
+        # What is no type of NumPy's own is no buffer.
         data = data.view(f"u{data.dtype.itemsize}")
     buffer: Any = data.reshape(-1)  # NumPy's stubs do not say that arrays are buffers
     return ir.DenseElementsAttr.get(buffer, type=mlir_element_type(array.dtype), shape=shape)
@@ -175,6 +185,17 @@ def flag(value: bool) -> ir.Attribute:
 def string(value: str) -> ir.Attribute:
     """A string attribute."""
     return ir.StringAttr.get(value)
+
+
+def sharding_attribute(sharding: Sequence[Any], mesh: Mapping[str, int]) -> ir.Attribute:
+    """``#sdy.sharding`` with its mesh written out; ``mesh`` gives the size of each axis, major first.
+
+    Axes that the mesh lacks, as in a program that was made for another, are left out.
+    """
+    axes = [sdy.MeshAxisAttr.get(name, size) for name, size in mesh.items()]
+    found = [[sdy.AxisRefAttr.get(axis) for axis in axes_of(entry) if axis in mesh] for entry in sharding]
+    dims = [sdy.DimensionShardingAttr.get(each, is_closed=True) for each in found]
+    return sdy.TensorShardingAttr.get(sdy.MeshAttr.get(axes), dims)
 
 
 def symbol(name: str) -> ir.Attribute:
@@ -238,6 +259,12 @@ def mlir_errors(what: str, where: Location = UNKNOWN) -> Iterator[None]:
 
 #: How a portable artifact names its producer, after the first bytes of MLIR's bytecode.
 _ARTIFACT = b"StableHLO_v"
+
+
+@functools.cache
+def prepare_lapack() -> None:
+    """Register LAPACK's functions with XLA, and find them: else a program that calls one crashes the process."""
+    lapack.prepare_lapack_call("syevd_ffi", np.dtype(np.float32))
 
 
 def parse_program(source: str | bytes) -> ir.Module:

@@ -23,12 +23,19 @@ _REFINE = (
 )
 
 
-def program(module: Module) -> ir.Module:
+#: Marks an argument whose value stands in the safetensors file beside the program, under the argument's name.
+BESIDE = "lamina.beside"
+
+
+def program(module: Module, beside: bool = False) -> ir.Module:
     """A module as a StableHLO program whose arguments (parameters, then inputs) and results (outputs, then the next
     values of parameters) say their names.
 
     They stand in the attributes ``jax.arg_info`` and ``jax.result_info``, as in what JAX writes. Operations say their
     layers, and not where they stand in whose Python. Errors as :func:`stablehlo.emit`.
+
+    Args:
+        beside: mark the parameters as :data:`BESIDE`.
     """
     module = clone_module(module)
     for node in module.walk():
@@ -38,17 +45,54 @@ def program(module: Module) -> ir.Module:
     arguments = [p.name for p in main.parameters] + _filled(main.input_names, len(main.inputs))
     results = _filled(main.output_names, len(main.outputs)) + [u.parameter.name for u in main.updates]
     with made.context:
-        operation = next(o for o in made.body.operations if o.attributes["sym_name"] == string("main"))
-        for attribute, key, names in (
-            ("arg_attrs", "jax.arg_info", arguments),
-            ("res_attrs", "jax.result_info", [n or f"result[{i}]" for i, n in enumerate(results)]),
-        ):
-            told = [ir.DictAttr.get({key: string(name)} if name else {}) for name in names]
-            operation.attributes[attribute] = ir.ArrayAttr.get(told)
+        operation = _main(made)
+        taken = [{"jax.arg_info": string(name)} if name else {} for name in arguments]
+        for told in taken[: len(main.parameters) if beside else 0]:
+            told[BESIDE] = string("safetensors")  # VHLO has no unit attributes
+        given = [{"jax.result_info": string(name or f"result[{i}]")} for i, name in enumerate(results)]
+        for attribute, all_told in (("arg_attrs", taken), ("res_attrs", given)):
+            operation.attributes[attribute] = ir.ArrayAttr.get([ir.DictAttr.get(told) for told in all_told])
         if main.symbols:
             made.operation.attributes["jax.uses_shape_polymorphism"] = ir.BoolAttr.get(True)
     run_passes(made, _PLAIN)
+    _drop_casts(made)
     return made
+
+
+def _drop_casts(made: ir.Module) -> None:
+    """Drop the conversions to MLIR's ``index`` and back that the passes leave around sizes."""
+    casts: list[Any] = []
+
+    def collect(operation: Any) -> Any:
+        if operation.name == "builtin.unrealized_conversion_cast":
+            casts.append(operation)
+        return ir.WalkResult.ADVANCE
+
+    made.operation.walk(collect)
+    for cast in casts:
+        source = cast.operands[0].owner
+        if getattr(source, "name", "") == cast.name and source.operands[0].type == cast.results[0].type:
+            cast.results[0].replace_all_uses_with(source.operands[0])
+    for cast in reversed(casts):
+        if not list(cast.results[0].uses):
+            cast.erase()
+
+
+def beside(made: ir.Module) -> dict[int, str]:
+    """Number and name of each argument of a program that is marked as :data:`BESIDE`, by number."""
+    operation = _main(made)
+    told = operation.attributes.get("arg_attrs", [])
+    return {i: ir.StringAttr(own["jax.arg_info"]).value for i, own in enumerate(told) if BESIDE in own}
+
+
+def result_names(made: ir.Module) -> list[str]:
+    """What the results of a program are called, the next values of parameters among them; as :func:`program` writes."""
+    operation = _main(made)
+    return [ir.StringAttr(own["jax.result_info"]).value for own in operation.attributes["res_attrs"]]
+
+
+def _main(made: ir.Module) -> Any:
+    return next(o for o in made.body.operations if o.attributes["sym_name"] == string("main"))
 
 
 def _filled(names: Sequence[str], count: int) -> list[str]:
@@ -124,7 +168,7 @@ def refined(source: bytes, types: Sequence[TensorType]) -> ir.Module:
     """
     with context():
         made = parse_program(source)
-        operation: Any = next(o for o in made.body.operations if o.attributes["sym_name"] == string("main"))
+        operation = _main(made)
         given = [tensor_type(t) for t in types]
         if list(operation.type.inputs) == given:
             return made

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..ir.binding import graph_types
-from ..ir.errors import ArgumentError, DTypeError
+from ..ir.errors import ArgumentError, DTypeError, UnsupportedError
 from ..ir.graph import Graph, Module
-from . import expansions, linalg, stablehlo_control, stablehlo_numeric
+from ..ir.types import TensorType, is_float, short_name
+from . import expansions, linalg, sharding, spectral, stablehlo_control, stablehlo_numeric
 from . import stablehlo_attributes as attributes
 from .emitter import Emitter, Rule, expanded, inlined, op
 from .mlir import context, ir, parse_module, type_of, verify_module
@@ -71,6 +72,7 @@ LOWERINGS: dict[str, Rule] = {
     "cholesky": stablehlo_numeric.cholesky,
     "triangular_solve": op("stablehlo.triangular_solve", attributes.triangular_solve),
     "qr": expanded(linalg.qr),
+    **dict.fromkeys(("eigh", "svd", "eig"), spectral.by_jax),
     # random
     "threefry_bits": expanded(expansions.threefry_bits),
     "threefry_split": expanded(expansions.threefry_split),
@@ -91,18 +93,22 @@ LOWERINGS: dict[str, Rule] = {
     "reduce_scatter": op("stablehlo.reduce_scatter", attributes.reduce_scatter),
     "all_to_all": op("stablehlo.all_to_all", attributes.all_to_all),
     "collective_permute": op("stablehlo.collective_permute", attributes.collective_permute),
+    "sharding_constraint": sharding.constraint,
 }
 
 #: Rules that say open shapes, too, in the graph's own terms.
 DYNAMIC["dropout_bits"] = LOWERINGS["dropout_bits"]
 
 
-def emit(module: Module) -> ir.Module:
+def emit(module: Module, mesh: Mapping[str, int] | None = None) -> ir.Module:
     """A StableHLO module of its own, verified, in a fresh context (``result.context``).
 
     Its public function ``main`` takes the parameters, then the inputs, of the main graph, and returns its outputs, then
     the next values of updated parameters. Functions that are called become private ones. Symbolic dimensions become
     ``?``; what the trace assumed of them (``Graph.guards``) is not part of the program.
+
+    Args:
+        mesh: the size of each axis of the mesh of devices, major first; shardings are left out where there is none.
 
     Raises:
         UnsupportedError: an op has no StableHLO form, or none with open dimensions.
@@ -111,13 +117,17 @@ def emit(module: Module) -> ir.Module:
     with context():
         made = ir.Module.create()
         made.operation.attributes["sym_name"] = ir.StringAttr.get(module.name)
-        Emitter(LOWERINGS, made, module.functions).function("main", module.main, public=True)
+        Emitter(LOWERINGS, made, module.functions, mesh=mesh).function("main", module.main, public=True)
         verify_module(made)
     return made
 
 
 def emit_into(
-    ctx: Any, graph: Graph, operands: Sequence[ir.Value], functions: Mapping[str, Graph] | None = None
+    ctx: Any,
+    graph: Graph,
+    operands: Sequence[ir.Value],
+    functions: Mapping[str, Graph] | None = None,
+    mesh: Mapping[str, int] | None = None,
 ) -> list[ir.Value]:
     """Emit ``graph`` inside a lowering rule of a jax primitive, at its insertion point.
 
@@ -125,13 +135,33 @@ def emit_into(
         ctx: the rule's ``jax.interpreters.mlir.LoweringRuleContext``.
         operands: MLIR values for the parameters, then the inputs, of the graph.
         functions: the graphs that ``call`` names.
+        mesh: as of :func:`emit`.
 
     Returns:
         MLIR values of the outputs, then of the updates. Errors as :func:`emit`.
     """
-    emitter = Emitter(LOWERINGS, ctx.module_context.module, functions, ctx.module_context.symbol_table)
+    check_runs(graph)
+    emitter = Emitter(LOWERINGS, ctx.module_context.module, functions, ctx.module_context.symbol_table, mesh)
+    emitter.platform = ctx.module_context.platforms[0]
     _check_operands(emitter, graph, operands)
     return emitter.graph(graph, operands)
+
+
+#: Element types that StableHLO has, on which XLA ends the process or computes what is wrong.
+_NOT_RUN = ("f6e2m3fn", "f6e3m2fn", "i2", "ui2")
+
+
+def check_runs(graph: Graph) -> None:
+    """Raise :class:`UnsupportedError` where XLA can't be trusted with an element type of the graph."""
+    results = ((f"{n.op.name} (at {n.location})", r.type) for n in graph.walk() for r in n.results)
+    named = [*graph_types(graph), *results]
+    for name, type_ in named:
+        if isinstance(type_, TensorType) and short_name(type_.dtype) in _NOT_RUN:
+            raise UnsupportedError(
+                f"{name} is {type_}, and XLA does not run {type_.dtype.name}: convert to "
+                f"{'float8_e4m3fn' if is_float(type_.dtype) else 'int8'} or wider before, or run it in NumPy by "
+                "lamina.evaluate"
+            )
 
 
 def _check_operands(emitter: Emitter, graph: Graph, operands: Sequence[ir.Value]) -> None:

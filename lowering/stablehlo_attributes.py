@@ -17,9 +17,11 @@ from .mlir import (
     layouts_array,
     matrix,
     precision,
+    prepare_lapack,
     stablehlo,
     string,
 )
+from .precision import precision_of
 
 Attributes = Mapping[str, ir.Attribute]
 
@@ -101,7 +103,7 @@ def dot_general(node: Node) -> Attributes:
     numbers = stablehlo.DotDimensionNumbers.get(
         [*a["lhs_batch"]], [*a["rhs_batch"]], [*a["lhs_contract"]], [*a["rhs_contract"]]
     )
-    return {"dot_dimension_numbers": numbers, "precision_config": precision(a["precision"])}
+    return {"dot_dimension_numbers": numbers, "precision_config": precision(precision_of(node))}
 
 
 def convolution(node: Node) -> Attributes:
@@ -119,7 +121,7 @@ def convolution(node: Node) -> Attributes:
         "dimension_numbers": numbers,
         "feature_group_count": integer(a["feature_groups"]),
         "batch_group_count": integer(a["batch_groups"]),
-        "precision_config": precision(a["precision"]),
+        "precision_config": precision(precision_of(node)),
     }
 
 
@@ -223,6 +225,8 @@ def triangular_solve(node: Node) -> Attributes:
 def custom_call(node: Node) -> Attributes:
     """The target and what it is told."""
     a = node.attributes
+    if a["target"].startswith("lapack_"):
+        prepare_lapack()
     config: ir.Attribute = string(a["backend_config"])
     if a["api_version"] == 4:  # typed FFI: the configuration is a dictionary
         config = ir.Attribute.parse(a["backend_config"] or "{}")

@@ -11,7 +11,7 @@ from ..ir.builder import Builder, binary_region
 from ..ir.graph import Graph, Node, Value
 from ..ir.opdef import Call
 from ..ir.regions import simple_region
-from ..ir.types import BOOL, F32, bit_width, is_complex, is_float, is_integer, is_unsigned
+from ..ir.types import BOOL, F32, bit_width, highest, is_complex, is_float, is_integer, is_unsigned, lowest
 from . import linalg
 from . import stablehlo_attributes as attributes
 from .emitter import Emitter, op
@@ -131,10 +131,7 @@ def _identity(name: str, dtype: np.dtype) -> np.ndarray:
         return np.ones((), dtype)
     if name == "and":
         return np.array(ml_dtypes.iinfo(dtype).max if is_unsigned(dtype) else -1).astype(dtype)
-    if is_float(dtype):
-        return np.array(-np.inf if name == "maximum" else np.inf).astype(dtype)
-    limits = ml_dtypes.iinfo(dtype)
-    return np.array(limits.min if name == "maximum" else limits.max).astype(dtype)
+    return np.array(lowest(dtype) if name == "maximum" else highest(dtype)).astype(dtype)
 
 
 def _is_identity(start: Value, name: str) -> bool:

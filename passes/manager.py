@@ -7,16 +7,14 @@ A pipeline is a list of passes with options, of the names ``O0`` to ``O3``, and 
 from __future__ import annotations
 
 import difflib
-import gc
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.errors import LaminaError, PassError
-from ..ir.graph import Graph, Module, clone_module
+from ..ir.graph import Graph, Module, clone_module, without_collection
 from ..ir.verify import verify as verify_module
 from .rewrite import RULES, Log, Miss, Rule, RuleSet, rewrite
 
@@ -144,6 +142,8 @@ def parse_pipeline(text: str | Pipeline) -> Pipeline:
     """
     if isinstance(text, Pipeline):
         return text
+    if not isinstance(text, str):
+        raise PassError(f"a pipeline is text such as 'O2,-fold_batch_norm', received {text!r}")
     steps: list[Step] = []
     off: set[str] = set()
     position = 0
@@ -269,23 +269,11 @@ def run_pipeline(
         _verify(module, "the module was wrong before the first pass")
     module = _copy(module, "the module was wrong before the first pass")
     records: list[Record] = []
-    with _without_collection():
+    with without_collection():
         for step in parsed.steps:
             module, record = _run_step(module, step, parsed.off, target, verify, keep_graphs, records)
             records.append(record)
     return module, records
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Graphs are many small objects that live on: searching them for garbage would take a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _run_step(

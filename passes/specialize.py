@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..ir.binding import check_guards, simplify_guards
+from ..ir.binding import check_guards, checked_sizes, simplify_guards
 from ..ir.dims import DimLike, free_symbols
 from ..ir.errors import ArgumentError
 from ..ir.graph import Module, clone, clone_module
@@ -28,12 +28,11 @@ def specialize(module: Module, values: Mapping[str, DimLike]) -> Module:
         ArgumentError: ``values`` names a symbol that the module does not have, or gives a negative size.
         GuardError: ``values`` break an assumption of the trace.
     """
+    values = checked_sizes(values)
     known = module.main.symbols
-    for name, size in values.items():
+    for name in values:
         if name not in known:
             raise ArgumentError(f"the module has no symbolic dimension {name!r}; it has {', '.join(known) or 'none'}")
-        if isinstance(size, int) and size < 0:
-            raise ArgumentError(f"{name}={size}: a dimension is >= 0")
     numbers = {name: size for name, size in values.items() if isinstance(size, int)}
     decided = [g for g in module.main.guards if free_symbols(g.left, g.right) <= numbers.keys()]
     check_guards(decided, numbers)

@@ -8,6 +8,8 @@
     weights.safetensors        what parameters hold
     constants.safetensors      large constants, which the text names by digest
     executables/<key>          entries of the disk cache, signed by the user who wrote them
+    ahead/0.json, .hlo, .bin   of a program for chips that were not there: what is known of it, XLA's optimized HLO and
+                               executable; another three for each further set of sizes
 
 The file is read once, and its checksum compared before anything in it is looked at; whoever changes a file on purpose
 can make the checksum fit, so that what is in it is not believed either. Executables are machine code: they are taken
@@ -38,6 +40,7 @@ _EXECUTABLES = "executables/"
 _CHECKSUM = 64  # hexadecimal digits of a SHA-256
 _NAME = re.compile(
     r"manifest\.json|(graph|program)\.\d{1,6}\.(txt|mlirbc)|(weights|constants)\.safetensors|executables/[0-9a-f]{64}"
+    r"|ahead/\d{1,6}\.(json|hlo|bin)"
 )
 _MAC = hashlib.sha256().digest_size
 

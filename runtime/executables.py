@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -114,7 +114,8 @@ class Executables:
         device = devices.pop() if devices else get_default_device()
         committed = identity.device is not None or any(x.committed for x in arrays)
         types = [str(jax.typeof(x)) for x in flat]
-        said = repr((identity.digest, types, pjrt.environment(device), code_digest()))
+        precision = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009 (the stubs lack it)
+        said = repr((identity.digest, types, precision, pjrt.environment(device), code_digest()))
         return _Place(hashlib.sha256(said.encode()).hexdigest(), device, committed)
 
     def _find(self, place: _Place) -> pjrt.Loaded | None:
@@ -164,7 +165,19 @@ def decode(entry: bytes, device: jax.Device) -> pjrt.Loaded | None:
 @cache
 def code_digest() -> str:
     """What changes when lamina's own code does: names, sizes and times of its files."""
-    root = Path(__file__).resolve().parent.parent
-    files = [p for part in _CODE for p in (sorted((root / part).rglob("*.py")) if "." not in part else [root / part])]
-    said = [(p.relative_to(root).as_posix(), s.st_size, s.st_mtime_ns) for p in files for s in [os.stat(p)]]
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    root = str(Path(__file__).resolve().parent.parent)
+    said: list[tuple[str, int, int]] = []
+
+    def add(folder: str, names: Container[str] | None = None) -> None:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name == "__pycache__" or (names is not None and entry.name not in names):
+                    continue
+                if entry.is_dir():
+                    add(entry.path)
+                elif entry.name.endswith(".py"):
+                    found = entry.stat()
+                    said.append((entry.path[len(root) :], found.st_size, found.st_mtime_ns))
+
+    add(root, _CODE)
+    return hashlib.sha256(repr(sorted(said)).encode()).hexdigest()

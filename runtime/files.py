@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
 from ..ir.errors import ArgumentError
+
+_discards: ContextVar[bool] = ContextVar("discards", default=False)
+
+
+@contextmanager
+def discarding(discard: bool = True) -> Iterator[None]:
+    """Within the block no file is written: another process writes the same."""
+    token = _discards.set(discard)
+    try:
+        yield
+    finally:
+        _discards.reset(token)
 
 
 def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -17,6 +31,8 @@ def write_beside(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         ArgumentError: the folder is not there or cannot be written to.
     """
+    if _discards.get():
+        return
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         try:

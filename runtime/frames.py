@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from types import FrameType
 
 import jax
@@ -23,6 +24,11 @@ def user_frame() -> tuple[FrameType | None, int]:
     """The innermost frame that is not lamina's, NumPy's or jax's own, and how far it is above the caller."""
     frame: FrameType | None = sys._getframe(1)
     depth = 0
-    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+    while frame is not None and _is_own(frame.f_code.co_filename):
         frame, depth = frame.f_back, depth + 1
     return frame, depth
+
+
+@lru_cache(4096)
+def _is_own(file: str) -> bool:
+    return file.startswith(_OWN)

@@ -23,11 +23,14 @@ import numpy as np
 from jax._src import array as jax_array
 from jax._src import config as jax_config
 from jax._src import core as jax_core
-from jax._src import tree_util
+from jax._src import distributed as jax_distributed
+from jax._src import tree_util, xla_bridge
 from jax._src.interpreters import pxla
 from jax.extend.backend import get_compile_options
+from jax.extend.mlir import ir
+from jax.interpreters import mlir as jax_mlir
 from jax.sharding import SingleDeviceSharding
-from jaxlib import _jax
+from jaxlib import _jax, lapack
 from jaxlib._jax import DeviceList
 
 from ..ir.errors import ArgumentError
@@ -110,6 +113,33 @@ def compile_and_load(
         return Executable(chosen.client.compile_and_load(module, DeviceList((chosen,)), settings), chosen)
 
 
+def compile_absent(module: bytes, devices: Sequence[Any]) -> tuple[str, dict[str, int], dict[str, float], bytes]:
+    """Compile StableHLO for devices of a topology, which are not there.
+
+    Args:
+        module: MLIR bytecode; its shardings are of a mesh of as many devices, in the order of ``devices``.
+        devices: from ``jax.experimental.topologies``.
+
+    Returns:
+        The optimized HLO, what :meth:`Executable.memory` and :meth:`Executable.cost` say of one device (the latter is
+        empty where XLA does not tell), and the executable as bytes.
+
+    Raises jaxlib's own error where XLA can't compile it.
+    """
+    places = np.array([[d.id for d in devices]])
+    settings = get_compile_options(num_replicas=1, num_partitions=len(devices), device_assignment=places)
+    settings.executable_build_options.use_spmd_partitioning = True
+    settings.executable_build_options.use_shardy_partitioner = True
+    with jax_mlir.make_ir_context():
+        made = devices[0].client.compile(ir.Module.parse(module), DeviceList(tuple(devices)), settings)
+    executable = Executable(made, devices[0])
+    try:
+        cost = {k: float(v) for k, v in executable.cost().items()}
+    except jax.errors.JaxRuntimeError:  # of GPUs it does not tell
+        cost = {}
+    return executable.hlo(), executable.memory(), cost, bytes(made.serialize())
+
+
 _LETTERS = {"float": "f", "uint": "u", "int": "s", "complex": "c", "bfloat": "bf"}
 
 
@@ -168,6 +198,12 @@ def serialize(loaded: Loaded) -> bytes | None:
         return None
 
 
+@cache
+def _prepare_lapack() -> None:
+    """Register LAPACK's functions with XLA, and find them: else an executable that calls one crashes the process."""
+    lapack.prepare_lapack_call("syevd_ffi", np.dtype(np.float32))
+
+
 def deserialize(
     code: bytes, kept: Sequence[int], results: Sequence[tuple[Sequence[int], Any]], device: jax.Device
 ) -> Loaded | None:
@@ -175,6 +211,8 @@ def deserialize(
 
     This is machine code, which will run: take it from nobody but the user.
     """
+    if b"lapack_" in code:
+        _prepare_lapack()
     options = get_compile_options(num_replicas=1, num_partitions=1, device_assignment=np.array([[device.id]]))
     try:
         executable = device.client.deserialize_executable(code, DeviceList((device,)), options)
@@ -279,3 +317,19 @@ def _processor() -> str:
     else:
         kind = [platform.processor(), platform.version()]
     return repr((platform.machine(), kind, cores))
+
+
+def has_started() -> bool:
+    """Whether jax has devices already, so that other processes can no longer be joined."""
+    return bool(xla_bridge.backends_are_initialized())
+
+
+def coordination() -> tuple[Any, str, int, int]:
+    """The client of ``jax.distributed``, the address of process 0, which process this is, and how many there are."""
+    state = jax_distributed.global_state
+    return state.client, state.coordinator_address or "", state.process_id, state.num_processes
+
+
+def forget_processes() -> None:
+    """Have ``jax.distributed`` as it was before a start that failed, whose client must not be asked for anything."""
+    jax_distributed.global_state = jax_distributed.State()

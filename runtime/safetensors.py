@@ -82,6 +82,13 @@ def decode(data: bytes | memoryview, what: str) -> dict[str, np.ndarray]:
     return arrays
 
 
+def of_type(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """An array that was read, in its element type where the format has no name for that."""
+    if dtype in _NAMES or array.dtype != np.uint8 or array.shape[-1:] != (dtype.itemsize,):
+        return array
+    return array.view(dtype)[..., 0]
+
+
 def _array(entry: Any, body: memoryview, what: str) -> np.ndarray:
     if not isinstance(entry, dict) or entry.get("dtype") not in _TYPES:
         raise FileFormatError(f"{what} should say one of the types {', '.join(_TYPES)}, got {entry!r:.80}")

@@ -80,6 +80,10 @@ SCALED = {
     "cholesky": 32,
     "triangular_solve": 64,
     "qr": 64,
+    "eigh": 256,  # of matrices whose values lie apart
+    "svd": 256,
+    "eig": 512,
+    "pinv": 256,
     "lu": 32,
     "lu_solve": 64,
     "det": 256,  # of the result and the matrix: a product of pivots, each a sum of products

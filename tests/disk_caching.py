@@ -27,9 +27,9 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     found: list[int] = []
     emit = compiler.stablehlo.emit_into
 
-    def counted(ctx, graph, operands, functions=None):
+    def counted(ctx, graph, operands, *rest):
         found.append(len(graph.nodes))
-        return emit(ctx, graph, operands, functions)
+        return emit(ctx, graph, operands, *rest)
 
     monkeypatch.setattr(compiler.stablehlo, "emit_into", counted)
     forget()

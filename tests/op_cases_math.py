@@ -360,6 +360,35 @@ def _qr(d: Draw, name: str) -> Case:
     return use(name, d.tame(dtype, (*d.shape(high=1), m, n)), full=d.bool())
 
 
+def _apart(d: Draw, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Matrices whose eigenvalues and singular values lie apart, so that their vectors are well known."""
+    m, n = shape[-2:]
+    return (d.tame(dtype, shape, -0.3, 0.3) + np.eye(m, n) * (2.0 * np.arange(1, n + 1))).astype(dtype)
+
+
+@case("eigh")
+def _eigh(d: Draw, name: str) -> Case:
+    n = d.int(0, 4)
+    return use(name, _apart(d, d.dtype(("f32", "f64")), (*d.shape(high=1), n, n)))
+
+
+@case("svd")
+def _svd(d: Draw, name: str) -> Case:
+    return use(name, _apart(d, d.dtype(("f32", "f64")), (*d.shape(high=1), d.int(1, 4), d.int(1, 4))))
+
+
+@case("pinv")
+def _pinv(d: Draw, name: str) -> Case:
+    shape = (*d.shape(high=1), d.int(1, 4), d.int(1, 4))
+    return use(name, _apart(d, d.dtype(("f32", "f64")), shape), rcond=1e-5)
+
+
+@case("eig")
+def _eig(d: Draw, name: str) -> Case:
+    n = d.int(0, 4)
+    return use(name, _apart(d, d.dtype(("f32", "f64")), (*d.shape(high=1), n, n)))
+
+
 # Random bits.
 
 

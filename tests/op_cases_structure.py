@@ -295,6 +295,12 @@ def _barrier(d: Draw, name: str) -> Case:
     return use(name, *(d.wild(d.dtype(*ANY), d.shape()) for _ in range(d.int(1, 3))))
 
 
+@case("sharding_constraint")
+def _laid_out(d: Draw, name: str) -> Case:
+    x = d.wild(d.dtype(*ANY), d.shape())
+    return use(name, x, sharding=tuple("data" if i == 0 else None for i in range(x.ndim)))
+
+
 def _twice(shape: Sequence[int]) -> Graph:
     return region([("f32", shape)] * 2, lambda b, x, y: b.add(b.multiply(x, b.full_like(x, 2)), y))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lamina.ir import Builder, Graph, Guard, Location, Module, TensorType, Update, Value, binary_region, symbol
 from lamina.ir.dims import Dim, DimLike, free_symbols
-from lamina.ir.types import BOOL, ELEMENT_TYPES, F32, I32, is_complex, is_float, is_integer
+from lamina.ir.types import BOOL, ELEMENT_TYPES, F32, I32, bit_width, is_complex, is_float, is_integer, is_unsigned
 
 #: The sizes that ``arrays_for`` gives the symbols.
 SIZES = {"N": 3, "M": 2}
@@ -67,8 +67,11 @@ def any_bits(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int]) ->
     """Elements of any bits: every NaN, both zeros, infinities."""
     if dtype == BOOL:
         return rng.random(shape) < 0.5
-    if dtype.name in ("int4", "uint4"):
-        return rng.integers(*((-8, 8) if dtype.name == "int4" else (0, 16)), shape).astype(dtype)
+    if is_integer(dtype) and bit_width(dtype) < 8:
+        half = 2 ** (bit_width(dtype) - 1)
+        return rng.integers(*((0, 2 * half) if is_unsigned(dtype) else (-half, half)), shape).astype(dtype)
+    if bit_width(dtype) < 8:
+        return rng.integers(0, 2 ** bit_width(dtype), shape).astype(np.uint8).view(dtype)
     part = np.dtype(f"u{dtype.itemsize // 2 if is_complex(dtype) else dtype.itemsize}")
     count = int(np.prod(shape, dtype=int)) * (dtype.itemsize // part.itemsize)
     bits = rng.integers(0, np.iinfo(part).max, count, part, endpoint=True)

@@ -173,6 +173,32 @@ def test_dump_json_of_lowered_text(folder):
     assert data["dims"] == {"N": 3} and "module @digits {" in data["text"]
 
 
+def test_dump_over_a_mesh_shows_shardings_and_what_devices_exchange(folder):
+    laid_out = ["digits.keras", "--mesh", "batch=4,model=2", "--layout", ".*digit/kernel=none,model"]
+
+    def dump(*arguments):
+        command = [sys.executable, "-m", "lamina", "dump", *laid_out, *arguments]
+        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return done.stdout
+
+    text = dump("--stage", "traced")
+    assert '%image: f32[N,8,8,1] sharding(["batch",none,none,none])' in text
+    assert re.search(r'param %digit/kernel: f32\[\d+,10\] sharding\(\[none,"model"\]\)', text)
+    lines = dump("--stage", "hlo", "--dim", "N=32").splitlines()
+    assert lines[0].split() == ["//", "collective", "count", "bytes", "times", "devices"]
+    assert lines[1].split() == ["//", "all-reduce", "2", str(2 * 32 // 4 * 4), "1", "2"]  # softmax over classes
+    assert lines[2].startswith("HloModule")
+
+
+def test_dump_over_a_mesh_of_one(folder):
+    traced = succeed("dump", "digits.keras", "--mesh", "batch=1", "--stage", "traced")
+    assert 'sharding(["batch",none,none,none])' in traced
+    data = json.loads(succeed("dump", "digits.keras", "--mesh", "batch=1", "--stage", "hlo", "--dim", "N=2", "--json"))
+    assert data["collectives"] == []
+
+
 def test_dump_of_attributes(folder):
     assert "digits" not in succeed("dump", "my_models:two")
     nested = succeed("dump", "my_models:Nested.model", "--stage", "traced")
@@ -486,6 +512,9 @@ def test_a_failed_write_leaves_nothing(folder, monkeypatch):
         (["--after", "fuse"], "the pipeline ran simplify, recognize"),
         (["--pipeline", "simplify{"], "does not read"),
         (["--pipeline", "O2,-nothing"], "nothing"),
+        (["--mesh", "batch=64"], "takes 64 devices"),
+        (["--mesh", "batch=1", "--layout", ".*kernel=none,rows"], "no axis 'rows'; it has batch"),
+        (["--mesh", "batch=1", "--layout", "digit/kernel=none"], "its layout has 1 axes"),
     ],
 )
 def test_a_dump_that_cannot_be(folder, arguments, said):
@@ -504,6 +533,9 @@ def test_a_bench_without_sizes(folder):
         (["dump", "digits.keras", "--dim", "N"], "such as N=32"),
         (["dump", "digits.keras", "--dim", "N=-1"], "such as N=32"),
         (["dump", "digits.keras", "--after", "fold", "--stage", "hlo"], "not both"),
+        (["dump", "digits.keras", "--mesh", "batch"], "such as batch=4,model=2"),
+        (["dump", "digits.keras", "--mesh", "batch=1", "--layout", "kernel"], "such as '.*/kernel=none,model'"),
+        (["dump", "digits.keras", "--layout", "kernel=none"], "--layout goes with --mesh"),
         (["bench", "digits.keras", "--runs", "0"], "--runs"),
         (["nothing"], "No such command"),
     ],
@@ -595,8 +627,7 @@ def test_a_verify_of_wrong_usage(folder, arguments, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-o", "digits.onnx"], "says no target"),
-        (["-o", "digits.bin", "--to", "stablhlo"], "did you mean 'stablehlo'"),
+        (["-o", "digits.onnx"], "says no target; give --to, or an ending of .pt: torchscript"),
         (["-o", "nowhere/digits.mlir"], "no folder 'nowhere'"),
         (["-o", "digits.mlir", "--set", "versio=1"], "no option 'versio'; did you mean 'version'"),
         (["-o", "digits.mlir", "--dim", "M=3"], "no symbolic dimension 'M'; it has N"),
@@ -606,6 +637,21 @@ def test_an_export_that_cannot_be(folder, arguments, said):
     before = sorted(os.listdir(folder))
     assert said in fail("export", "digits.keras", *arguments)
     assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("foo", "there is no target 'foo'."),
+        ("stablhlo", "there is no target 'stablhlo'; did you mean 'stablehlo'?"),
+        ("tf_function", "tf_function is no file, and only returned by lamina.export."),
+    ],
+)
+def test_a_target_that_is_not_written_is_wrong_usage(folder, target, said):
+    message = fail("export", "digits.keras", "-o", "digits.bin", "--to", target, status=2)
+    shown = " ".join(message.split())
+    assert f"{said} What is written: torchscript, pt2, saved_model, tflite, stablehlo, lamina" in shown
+    assert not Path("digits.bin").exists()
 
 
 def test_an_export_without_a_path(folder):

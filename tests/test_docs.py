@@ -18,7 +18,7 @@ COMMANDS = [pytest.param(d, c, shown, id=f"{d}:{line}") for d in DOCUMENTS for l
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with what the documents take for granted: digits.keras, image.npy, my_models.py."""
+    """A folder with what the documents take for granted: digits.keras, image.npy, my_models.py, train.py."""
     shutil.copy(ROOT / "frontend" / "data" / "digits.keras", tmp_path)
     np.save(tmp_path / "image.npy", np.zeros((2, 8, 8, 1), np.float32))
     (tmp_path / "my_models.py").write_text(
@@ -26,6 +26,8 @@ def folder(tmp_path):
         "def small():\n"
         "    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])\n"
     )
+    script = next(b for b in blocks("docs/several_processes.md") if b.language == "py")
+    (tmp_path / "train.py").write_text(script.text)
     return tmp_path
 
 

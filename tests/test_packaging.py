@@ -44,7 +44,9 @@ def test_the_wheel_holds_every_module_and_the_demo_model(clone):
         names = set(wheel.namelist())
         (entry_points,) = (wheel.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
     held = {name.removeprefix("lamina/") for name in names if ".dist-info/" not in name}
-    assert held == modules | {"py.typed", "frontend/data/digits.keras"}
+    chips = {path.relative_to(clone).as_posix() for path in (clone / "runtime/chips").iterdir()}
+    assert held == modules | chips | {"py.typed", "frontend/data/digits.keras"}
+    assert "runtime/chips/h100.toml" in chips
     assert "lamina = lamina.cli:main" in entry_points
 
 

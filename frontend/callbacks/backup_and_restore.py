@@ -11,6 +11,7 @@ from typing import Any
 from ...ir.errors import ArgumentError, FileFormatError
 from ..registry import builtin
 from ..saving.archive import write_beside
+from ..training.shares import agree_on_start, first_writes, writes_files
 from .callback import Callback, fetches_logs
 from .checkpoint import SaveEvery
 
@@ -23,7 +24,8 @@ class BackupAndRestore(Callback):
     """Keeps the state of training on disk; the next ``fit`` with it goes on from there.
 
     The state is two files that belong together, so the new pair is written whole under other names and then renamed.
-    Whatever stops the process, the next run finds the old pair or the new one.
+    Whatever stops the process, the next run finds the old pair or the new one. Of several processes that train together
+    the first writes them, and all read them, so that the folder has to be on a file system that they share.
 
     Args:
         backup_dir: folder for it, used for nothing else.
@@ -58,13 +60,17 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Restore what an earlier run left."""
-        self._settle()
+        with first_writes(f"looking for a backup in {self.backup_dir!r}") as writes:
+            if writes:
+                self._settle()
         try:
             self._restore()
         except (OSError, FileFormatError):
             if not self._file(f"{_WEIGHTS}.bkp").exists():
                 raise
-            self._use_pair_before()
+            with first_writes(f"taking the backup before in {self.backup_dir!r}") as writes:
+                if writes:
+                    self._use_pair_before()
             self._restore()
 
     def _settle(self) -> None:
@@ -97,6 +103,7 @@ class BackupAndRestore(Callback):
             model.load_weights(str(self._file(_WEIGHTS)))
         if self._file(_METADATA).exists():
             model._initial_epoch = _read_metadata(self._file(_METADATA))["epoch"]
+        agree_on_start(self.backup_dir, model.__dict__.get("_initial_epoch") or 0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save."""
@@ -112,20 +119,25 @@ class BackupAndRestore(Callback):
             self._save()
 
     def _save(self) -> None:
+        with first_writes(f"saving the backup in {self.backup_dir!r}") as writes:
+            if writes:
+                self._keep_pair_before()
+            self.model.save_weights(str(self._file(_NEXT_WEIGHTS)), overwrite=True)
+            if writes:
+                text = json.dumps({"epoch": self._epoch, "batch": self._batch})
+                write_beside(self._file(_NEXT_METADATA), lambda file: file.write(text.encode()))
+                os.replace(self._file(_NEXT_WEIGHTS), self._file(_WEIGHTS))
+                os.replace(self._file(_NEXT_METADATA), self._file(_METADATA))
+
+    def _keep_pair_before(self) -> None:
         os.makedirs(self.backup_dir, exist_ok=True)
-        if self.double_checkpoint:
-            for name in (_WEIGHTS, _METADATA):
-                if self._file(name).exists():
-                    _copy(self._file(name), self._file(f"{name}.bkp"))
-        self.model.save_weights(str(self._file(_NEXT_WEIGHTS)), overwrite=True)
-        text = json.dumps({"epoch": self._epoch, "batch": self._batch})
-        write_beside(self._file(_NEXT_METADATA), lambda file: file.write(text.encode()))
-        os.replace(self._file(_NEXT_WEIGHTS), self._file(_WEIGHTS))
-        os.replace(self._file(_NEXT_METADATA), self._file(_METADATA))
+        for name in (_WEIGHTS, _METADATA) if self.double_checkpoint else ():
+            if self._file(name).exists():
+                _copy(self._file(name), self._file(f"{name}.bkp"))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Remove the files, and the folder when nothing else is in it."""
-        if not self.delete_checkpoint or not os.path.isdir(self.backup_dir):
+        if not self.delete_checkpoint or not writes_files() or not os.path.isdir(self.backup_dir):
             return
         for name in (_WEIGHTS, _METADATA, _NEXT_WEIGHTS, _NEXT_METADATA):
             for kept in (self._file(name), self._file(f"{name}.bkp"), *Path(self.backup_dir).glob(f".{name}.*.tmp")):

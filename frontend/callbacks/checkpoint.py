@@ -11,6 +11,7 @@ import numpy as np
 from ...ir.errors import ArgumentError
 from ..registry import builtin
 from ..training.progress import print_message
+from ..training.shares import first_writes
 from .callback import fetches_logs, nearest, python_logs
 from .monitor import MonitorCallback
 
@@ -50,7 +51,8 @@ class SaveEvery:
 class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights, each epoch or every so many batches.
 
-    A file is written beside and then renamed: whatever happens in the middle, the old one stays whole.
+    A file is written beside and then renamed: whatever happens in the middle, the old one stays whole. Of several
+    processes that train together the first writes it.
 
     Args:
         filepath: the file, ``.keras``, or ``.weights.h5`` with ``save_weights_only``. It may hold fields that the epoch
@@ -112,11 +114,13 @@ class ModelCheckpoint(MonitorCallback):
                 "Please specify a non-directory filepath for ModelCheckpoint. Filepath used is an existing directory: "
                 f"{path}"
             )
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        if self.save_weights_only:
-            self.model.save_weights(path, overwrite=True)
-        else:
-            self.model.save(path, overwrite=True)
+        with first_writes(f"saving {path!r}") as writes:
+            if writes:
+                os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            if self.save_weights_only:
+                self.model.save_weights(path, overwrite=True)
+            else:
+                self.model.save(path, overwrite=True)
         if self.verbose > 0:
             print_message(f"\nEpoch {epoch + 1}: finished saving model to {path}")
 

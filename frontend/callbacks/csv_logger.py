@@ -10,12 +10,14 @@ from typing import Any, TextIO
 import numpy as np
 
 from ..registry import builtin
+from ..training.shares import writes_files
 from .callback import Callback
 
 
 @builtin("keras.callbacks")
 class CSVLogger(Callback):
-    """Writes the logs of each epoch as a row of a CSV file; each row is on disk when its epoch is over.
+    """Writes the logs of each epoch as a row of a CSV file; each row is on disk when its epoch is over. Of several
+    processes that train together, whose logs are equal, the first writes it.
 
     Args:
         filename: the file.
@@ -36,6 +38,8 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the file."""
         self._close()
+        if not writes_files():
+            return
         if self.append:
             self.append_header = not (os.path.exists(self.filename) and os.path.getsize(self.filename))
         self.csv_file = open(self.filename, "a" if self.append else "w", newline="")  # noqa: SIM115 (until on_train_end)
@@ -44,6 +48,8 @@ class CSVLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write a row. The first decides on the columns; validation has some even if it only comes in later epochs."""
         logs = logs or {}
+        if self.csv_file is None and not writes_files():
+            return
         if self._writer is None:
             self.keys = sorted(logs)
             if self.keys and not any(key.startswith("val_") for key in self.keys):

@@ -58,13 +58,16 @@ class EventFile:
 
     Args:
         folder: the folder; made where it is not there.
+        writes: whether anything is written at all; another process may write the same.
     """
 
     _count = 0
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, writes: bool = True) -> None:
         self._library = _tensorboard()
-        os.makedirs(folder, exist_ok=True)
+        self._writes = writes
+        if writes:
+            os.makedirs(folder, exist_ok=True)
         EventFile._count += 1
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{EventFile._count}.v2"
         self._path = os.path.join(folder, name)
@@ -115,8 +118,9 @@ class EventFile:
 
     def flush(self) -> None:
         """Add what is pending to the file."""
-        with open(self._path, "ab") as file:
-            file.write(self._pending.getvalue())
+        if self._writes:
+            with open(self._path, "ab") as file:
+                file.write(self._pending.getvalue())
         self._pending.seek(0)
         self._pending.truncate()
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...ir.errors import ArgumentError
 from ..registry import builtin
+from ..training.shares import writes_files
 from .callback import Callback
 
 TIMEOUT_S = 10
@@ -22,7 +23,8 @@ TIMEOUT_S = 10
 
 @builtin("keras.callbacks")
 class RemoteMonitor(Callback):
-    """Sends the logs of each epoch to a server by HTTP POST. One that can't be reached is a warning.
+    """Sends the logs of each epoch to a server by HTTP POST. One that can't be reached is a warning. Of
+    several processes that train together the first sends them.
 
     Args:
         root: address of the server, ``http://`` or ``https://``.
@@ -51,6 +53,8 @@ class RemoteMonitor(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Send the logs."""
+        if not writes_files():
+            return
         values = {"epoch": epoch, **(logs or {})}
         text = json.dumps({k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in values.items()})
         kind = "application/json" if self.send_as_json else "application/x-www-form-urlencoded"

@@ -17,6 +17,7 @@ from ..layers import Embedding
 from ..registry import builtin
 from ..saving.archive import write_beside
 from ..sequential import Sequential
+from ..training.shares import writes_files
 from .callback import Callback, fetches_logs, nearest, python_logs
 from .event_file import EventFile, require_tensorboard
 from .learning_rate import log_learning_rates
@@ -26,7 +27,7 @@ from .learning_rate import log_learning_rates
 class TensorBoard(Callback):
     """Writes event files: ``train`` and ``validation`` under ``log_dir`` are two runs in TensorBoard.
 
-    It needs the package ``tensorboard``, and no TensorFlow.
+    It needs the package ``tensorboard``, and no TensorFlow. Of several processes that train together the first writes.
 
     Args:
         log_dir: folder for the files.
@@ -78,7 +79,7 @@ class TensorBoard(Callback):
     def _run(self, name: str) -> EventFile:
         """The event file of a run; opened when it is first written to."""
         if name not in self._files:
-            self._files[name] = EventFile(os.path.join(self.log_dir, name))
+            self._files[name] = EventFile(os.path.join(self.log_dir, name), writes_files())
         return self._files[name]
 
     def set_model(self, model: Any) -> None:
@@ -104,7 +105,7 @@ class TensorBoard(Callback):
         self._batches += 1
         if self.write_steps_per_second:
             self._batch_start = time.time()
-        if self._batches == self._first_profiled:
+        if self._batches == self._first_profiled and writes_files():
             jax.profiler.start_trace(os.path.join(self.log_dir, "train"))
             self._profiling = True
 
@@ -201,6 +202,8 @@ class TensorBoard(Callback):
     def _write_file(self, name: str, text: str) -> None:
         from pathlib import Path
 
+        if not writes_files():
+            return
         os.makedirs(self.log_dir, exist_ok=True)
         write_beside(Path(self.log_dir, name), lambda file: file.write(text.encode()))
 

@@ -48,6 +48,8 @@ def export(
         ArgumentError: there is no such target or option, or the path can't be written. Others as
             :func:`lamina.trace`.
     """
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"export: expected a path, received {path!r}")
     where = None if path is None else Path(path)
     chosen = _choose(where, target)
     function = "build" if where is None else "save"

@@ -12,6 +12,7 @@ from ...ir.errors import ArgumentError
 from ...ir.graph import clone_module
 from ...ir.opdef import OPS
 from ...lowering import portable
+from ...lowering.stablehlo import check_runs
 from ...passes import run_pipeline
 from ...runtime import safetensors
 from ...runtime.files import write_beside
@@ -34,7 +35,8 @@ def save(
         format: ``text``, ``bytecode``, or ``artifact``, which newer releases read as well; by default ``bytecode``
             where the path ends in ``.mlirbc``, else ``text``.
         version: of StableHLO, for an artifact.
-        weights: ``inside``, as constants; ``beside``; or ``arguments``, for the caller to give. Weights that are no
+        weights: ``inside``, as constants; ``beside``, where :func:`lamina.load`
+            finds them; or ``arguments``, for the caller to give. Weights that are no
             constants are the first arguments, in the graph's order. State that a call changes (random seeds,
             batch-norm statistics in training) always is an argument, and its next value a result after the outputs.
 
@@ -54,6 +56,7 @@ def runner(
 ) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
     """A function of flat input arrays that gives the flat outputs of what :func:`save` writes, read back and compiled
     by XLA for the shapes of the inputs."""
+    check_runs(module.main)
     source = program(module, format, version, weights)
     arrays = parameter_arrays(module)
     given = [arrays[p.name] for p in _as_written(module, weights).main.parameters]
@@ -73,7 +76,7 @@ def runner(
 def program(module: Module, format: str, version: str, weights: str) -> bytes:
     """The bytes of the file; arguments and errors as of :func:`save`."""
     written, _ = run_pipeline(_as_written(module, weights), PIPELINE)
-    return portable.encode(portable.program(written), format, version)
+    return portable.encode(portable.program(written, weights == "beside"), format, version)
 
 
 def _as_written(module: Module, weights: str) -> Module:

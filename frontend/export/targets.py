@@ -84,17 +84,18 @@ def find_target(name: str) -> Target:
     """The target of a name. Raises :class:`ArgumentError`, with near names, where there is none."""
     if name in TARGETS:
         return TARGETS[name]
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), TARGETS, 1, 0.5)
+    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), TARGETS, 1, 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ArgumentError(f"there is no target {name!r}{hint} There are: {', '.join(TARGETS)}")
 
 
-def target_of_path(path: Path) -> Target:
-    """The target that the ending of a path says. Raises :class:`ArgumentError` where it says none."""
+def target_of_path(path: Path, option: str = "target=") -> Target:
+    """The target that the ending of a path says. Raises :class:`ArgumentError`, which names ``option`` as the other
+    way to say it, where it says none."""
     for target in TARGETS.values():
         if path.suffix.lower() in target.suffixes:
             return target
     known = [f"{suffix or 'none (a folder)'}: {t.name}" for t in TARGETS.values() for suffix in t.suffixes]
     raise ArgumentError(
-        f"{str(path)!r}: the ending {path.suffix!r} says no target; give target=, or an ending of {', '.join(known)}"
+        f"{str(path)!r}: the ending {path.suffix!r} says no target; give {option}, or an ending of {', '.join(known)}"
     )

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import sys
+import tempfile
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +58,44 @@ def convert(module: Module, quantize: str | None = None, select_ops: bool = Fals
         converter.target_spec.supported_types = [tf.float16]
     if select_ops:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
-    try:
-        content: bytes = converter.convert()
-    except Exception as error:  # a ConverterError, whose class has no public name
-        lacking = _lacking(str(error))
-        if lacking is None:
-            raise
-        raise UnsupportedError(
-            f"tflite: TensorFlow Lite has no kernels for {lacking}; give select_ops=True, and run the file with the "
-            "Flex delegate, or export a SavedModel"
-        ) from error
+    with _stderr_held() as said:
+        try:
+            content: bytes = converter.convert()
+        except Exception as error:  # a ConverterError, whose class has no public name
+            lacking = _lacking(str(error))
+            if lacking is None:
+                error.add_note(f"TensorFlow Lite's converter said:\n{said()}")
+                raise
+            raise UnsupportedError(
+                f"tflite: TensorFlow Lite has no kernels for {lacking}; give select_ops=True, and run the file with "
+                "the Flex delegate, or export a SavedModel"
+            ) from error
     return content
+
+
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def _stderr_held() -> Iterator[Callable[[], str]]:
+    """Hold back what the process writes to standard error, by C++ too, where the converter tells its progress in
+    kilobytes. Yields what gives the text so far."""
+    with _one_at_a_time, tempfile.TemporaryFile() as held:
+
+        def said() -> str:
+            sys.stderr.flush()
+            held.seek(0)
+            return held.read().decode(errors="replace")
+
+        sys.stderr.flush()
+        before = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield said
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def _lacking(message: str) -> str | None:

@@ -48,8 +48,9 @@ from .sorting import (
 )
 from .product import correlate, cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot
 from .linalg import (
-    cholesky, cholesky_inverse, det, inv, logdet, lu_factor, norm, qr, slogdet, solve, solve_triangular, vander,
+    cholesky, cholesky_inverse, det, inv, jvp, logdet, lu_factor, norm, qr, slogdet, solve, solve_triangular, vander,
 )
+from .spectral import eig, eigh, lstsq, matrix_rank, pinv, svd
 from .activation import (
     celu, elu, gelu, glu, hard_shrink, hard_sigmoid, hard_silu, hard_swish, hard_tanh, leaky_relu, log_sigmoid,
     log_softmax, mish, polar, relu, relu6, selu, sigmoid, silu, soft_shrink, softmax, softplus, softsign,
@@ -81,22 +82,24 @@ __all__ = [
     "conv_transpose", "convert_to_numpy", "convert_to_tensor", "copy", "corrcoef", "correlate", "cos", "cosh",
     "count_nonzero", "cross", "ctc_decode", "ctc_loss", "cumprod", "cumsum", "custom_gradient", "deg2rad",
     "depth_to_space", "depthwise_conv", "det", "diag", "diagflat", "diagonal", "diff", "digitize", "divide",
-    "divide_no_nan", "divmod", "dot", "dot_product_attention", "dsplit", "dstack", "dtype", "einsum", "elu",
+    "divide_no_nan", "divmod", "dot", "dot_product_attention", "dsplit", "dstack", "dtype", "eig", "eigh",
+    "einsum", "elu",
     "empty", "empty_like", "equal", "erf", "erfc", "erfinv", "exp", "exp2", "expand_dims", "expm1",
     "extract_sequences", "eye", "fabs", "fft", "fft2", "flip", "fliplr", "flipud", "floor", "floor_divide",
     "fmax", "fmin", "fmod", "fold", "fori_loop", "full", "full_like", "gcd", "gelu", "geomspace", "get_item",
     "glu", "greater", "greater_equal", "hamming", "hanning", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_swish", "hard_tanh", "heaviside", "histogram", "hsplit", "hstack", "hypot", "i0", "identity", "ifft2",
     "imag", "in_top_k", "inner", "inv", "irfft", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
-    "isneginf", "isposinf", "isreal", "istft", "kaiser", "kron", "layer_normalization", "lcm", "ldexp",
+    "isneginf", "isposinf", "isreal", "istft", "jvp", "kaiser", "kron", "layer_normalization", "lcm", "ldexp",
     "leaky_relu", "left_shift", "less", "less_equal", "linspace", "log", "log10", "log1p", "log2",
     "log_sigmoid", "log_softmax", "logaddexp", "logaddexp2", "logdet", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logspace", "logsumexp", "lu_factor", "map", "matmul", "max", "max_pool",
+    "logical_or", "logical_xor", "logspace", "logsumexp", "lstsq",
+    "lu_factor", "map", "matmul", "matrix_rank", "max", "max_pool",
     "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish", "mod", "moments", "moveaxis",
     "multi_hot", "multiply", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax",
     "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar",
     "ndim", "negative", "nextafter", "nonzero", "norm", "normalize", "not_equal", "one_hot", "ones",
-    "ones_like", "outer", "pad", "percentile", "polar", "power", "prod", "psnr", "ptp", "qr", "quantile",
+    "ones_like", "outer", "pad", "percentile", "pinv", "polar", "power", "prod", "psnr", "ptp", "qr", "quantile",
     "rad2deg", "ravel", "real", "rearrange", "reciprocal", "relu", "relu6", "repeat", "reshape", "rfft",
     "right_shift", "rms_normalization", "roll", "rot90", "round", "rsqrt", "saturate_cast", "scan", "scatter",
     "scatter_update", "searchsorted", "segment_max", "segment_min", "segment_prod", "segment_sum", "select",
@@ -104,7 +107,7 @@ __all__ = [
     "slice", "slice_update", "slogdet", "soft_shrink", "softmax", "softplus", "softsign", "solve",
     "solve_triangular", "sort", "space_to_depth", "sparse_categorical_crossentropy", "sparse_plus",
     "sparse_sigmoid", "sparsemax", "split", "sqrt", "square", "squareplus", "squeeze", "stack", "std", "stft",
-    "stop_gradient", "subtract", "sum", "swapaxes", "swish", "switch", "take", "take_along_axis", "tan", "tanh",
+    "stop_gradient", "subtract", "sum", "svd", "swapaxes", "swish", "switch", "take", "take_along_axis", "tan", "tanh",
     "tanh_shrink", "tensordot", "threshold", "tile", "top_k", "trace", "transpose", "trapezoid", "tri", "tril",
     "triu", "true_divide", "trunc", "unfold", "unique", "unravel_index", "unstack", "vander", "var", "vdot",
     "vectorize", "vectorized_map",

@@ -12,7 +12,7 @@ from ...ir.builder import binary_region
 from ...ir.dims import Dim, DimLike
 from ...ir.errors import ArgumentError, ShapeError, TracingError
 from ...ir.types import element_type
-from ..convert import as_tensor, broadcast_to, emit, promote_float, promoted
+from ..convert import as_tensor, broadcast_to, emit, match_shape, promote_float, promoted
 from ..dtypes import FLOAT8S, FLOATS, INTS
 from ..tensor import Tensor, plain_dims
 from ..trace import require_trace
@@ -131,6 +131,19 @@ def spread(x: Tensor, shape: Sequence[DimLike], axes: Sequence[int]) -> Tensor:
 def along(x: Tensor, rank: int, axis: int) -> Tensor:
     """A vector as a tensor of ``rank`` whose other dimensions are 1."""
     return reshape(x, [shape_of(x)[0] if i == axis else 1 for i in range(rank)])
+
+
+def square_matrices(x: Any, op: str) -> Tensor:
+    """``x`` as float matrices in the last two axes, which are square. Raises :class:`ShapeError` where they are not."""
+    x = as_float(x)
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: expected square matrices in the last two axes, received {x!r}")
+    return match_shape(x, (*shape_of(x)[:-1], shape_of(x)[-2]), f"{op}: matrices must be square")
+
+
+def transposed(x: Tensor) -> Tensor:
+    """Matrices with their two axes exchanged."""
+    return transpose(x, [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2])
 
 
 def move_axis(x: Tensor, source: int, destination: int) -> Tensor:

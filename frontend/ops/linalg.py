@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,34 +14,30 @@ from ..dispatch import public_op
 from ..tensor import Tensor
 from ..trace import require_trace
 from . import building as b
+from .building import square_matrices
 from .product import matrix_product
-
-
-def _square(x: Any, op: str) -> Tensor:
-    x = b.as_float(x)
-    if x.ndim < 2:
-        raise ShapeError(f"{op}: expected square matrices in the last two axes, received {x!r}")
-    return match_shape(x, (*b.shape_of(x)[:-1], b.shape_of(x)[-2]), f"{op}: matrices must be square")
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return b.transpose(x, [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2])
+from .spectral import eig as eig
+from .spectral import eigh as eigh
+from .spectral import lstsq as lstsq
+from .spectral import matrix_rank as matrix_rank
+from .spectral import pinv as pinv
+from .spectral import svd as svd
 
 
 @public_op(weak=False)
 def cholesky(x: Any, upper: bool = False) -> Tensor:
     """The triangular factor of positive definite matrices; all NaN where one is not."""
-    x = _square(x, "cholesky")
-    symmetric = b.multiply(b.add(x, _transposed(x)), 0.5)
+    x = square_matrices(x, "cholesky")
+    symmetric = b.multiply(b.add(x, b.transposed(x)), 0.5)
     factor = emit("cholesky", symmetric, lower=True)
-    return _transposed(factor) if upper else factor
+    return b.transposed(factor) if upper else factor
 
 
 @public_op(weak=False)
 def solve_triangular(a: Any, b: Any, lower: bool = False) -> Tensor:
     """The x with ``a x = b``, of ``a`` one triangle; ``b`` is a vector or a matrix."""
     matrix, right = promote_float(a, b)
-    return _triangular(_square(matrix, "solve_triangular"), right, lower, "solve_triangular")
+    return _triangular(square_matrices(matrix, "solve_triangular"), right, lower, "solve_triangular")
 
 
 def _triangular(a: Tensor, right: Tensor, lower: bool, op: str, transpose: bool = False, unit: bool = False) -> Tensor:
@@ -65,9 +62,9 @@ def _triangular(a: Tensor, right: Tensor, lower: bool, op: str, transpose: bool 
 @public_op(weak=False)
 def cholesky_inverse(x: Any, upper: bool = False) -> Tensor:
     """The inverse of the matrices whose triangular factor ``x`` is."""
-    factor = _square(x, "cholesky_inverse")
+    factor = square_matrices(x, "cholesky_inverse")
     inverse = _triangular(factor, _identity_like(factor), not upper, "cholesky_inverse")
-    pair = (inverse, _transposed(inverse)) if upper else (_transposed(inverse), inverse)
+    pair = (inverse, b.transposed(inverse)) if upper else (b.transposed(inverse), inverse)
     return matrix_product(*pair)
 
 
@@ -102,7 +99,7 @@ def det(x: Any) -> Tensor:
     Its derivative is the cofactors, also where the matrix is singular: of matrices up to 3 by 3 always; of larger ones
     where all pivots but the last are not zero, and else zeros.
     """
-    x = _square(x, "det")
+    x = square_matrices(x, "det")
     for size in (1, 2, 3):
         if b.shape_of(x)[-1] == size:
             return _small_determinant(_elements(x, size))
@@ -137,13 +134,13 @@ def _small_determinant(rows: list[list[Tensor]]) -> Tensor:
 @public_op(weak=False)
 def slogdet(x: Any) -> tuple[Tensor, Tensor]:
     """The determinant's sign, and the logarithm of its absolute value."""
-    return require_trace().emit("slogdet", (_square(x, "slogdet"),), {})  # type: ignore[return-value]
+    return require_trace().emit("slogdet", (square_matrices(x, "slogdet"),), {})  # type: ignore[return-value]
 
 
 @public_op(weak=False)
 def logdet(x: Any) -> Tensor:
     """The logarithm of the determinant's absolute value."""
-    return require_trace().emit("slogdet", (_square(x, "logdet"),), {})[1]
+    return require_trace().emit("slogdet", (square_matrices(x, "logdet"),), {})[1]
 
 
 def _solved(a: Tensor, right: Tensor, op: str) -> Tensor:
@@ -162,20 +159,27 @@ def _solved(a: Tensor, right: Tensor, op: str) -> Tensor:
 def solve(a: Any, b: Any) -> Tensor:
     """The x with ``a x = b``; ``b`` is a vector or a matrix."""
     matrix, right = promote_float(a, b)
-    return _solved(_square(matrix, "solve"), right, "solve")
+    return _solved(square_matrices(matrix, "solve"), right, "solve")
 
 
 @public_op(weak=False)
 def inv(x: Any) -> Tensor:
     """The inverse matrix."""
-    x = _square(x, "inv")
+    x = square_matrices(x, "inv")
     return _solved(x, _identity_like(x), "inv")
 
 
 @public_op(weak=False)
 def lu_factor(x: Any) -> tuple[Tensor, Tensor]:
     """Lower times upper triangular, both in one matrix, and for each row the one it was exchanged with."""
-    return _factors(_square(x, "lu_factor"))[:2]
+    return _factors(square_matrices(x, "lu_factor"))[:2]
+
+
+def jvp(fun: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+    """``fun(*primals)`` and its derivative along ``tangents``: see :func:`lamina.jvp`."""
+    from ..transforms import jvp as transformed
+
+    return transformed(fun, primals, tangents, has_aux)
 
 
 # Norms.

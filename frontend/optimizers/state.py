@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.errors import ArgumentError, ShapeError, UnsupportedError
+from ...ir.errors import ArgumentError, ShapeError
 from .. import initializers
+from ..distribution.current import distribution
 from ..names import name_scope
 from ..variable import Variable, values_follow
 
@@ -78,11 +79,9 @@ class State:
             initializer: name, initializer or function of shape and dtype.
             dtype: its type; the default float type by default.
             aggregation: how replicas of it are combined; kept for Keras's sake.
-            layout: only None is supported.
+            layout: how it is laid over a mesh; by default as the distribution says that is set.
             name: last part of its path, after the optimizer's name.
         """
-        if layout is not None:
-            raise UnsupportedError(f"add_variable: a layout ({layout!r}) is not supported")
         with name_scope(self.name, caller=self), values_follow(False):
             variable = Variable(
                 initializers.get(initializer),
@@ -91,6 +90,7 @@ class State:
                 trainable=False,
                 aggregation=aggregation,
                 name=name,
+                layout=layout,
             )
         self._track_variable(variable)
         return variable
@@ -98,14 +98,21 @@ class State:
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
     ) -> Variable:
-        """Make a Variable of the shape and type of another, called ``{path of that one}_{name}``."""
+        """Make a Variable of the shape, type and layout of another, called ``{path of that one}_{name}``."""
         path = getattr(reference_variable, "path", None) or str(reference_variable.name)
-        return self.add_variable(
+        layout, chosen = getattr(reference_variable, "_layout", None), distribution()
+        if layout is None and chosen is not None:  # it was made before the distribution was set
+            layout = chosen.get_variable_layout(reference_variable)
+        variable = self.add_variable(
             shape=reference_variable.shape,
             initializer=initializer,
             dtype=reference_variable.dtype,
+            layout=layout,
             name=f"{path.replace('/', '_')}_{name or 'var'}",
         )
+        if isinstance(reference_variable, Variable):
+            variable._like = reference_variable
+        return variable
 
     def add_optimizer_variables(
         self, trainable_variables: Iterable[Variable], name: str | Sequence[str], initializer: Any = "zeros"

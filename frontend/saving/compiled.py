@@ -57,8 +57,7 @@ def _variable(parameter: Parameter, stored: np.ndarray | None, weight: str, trai
     type_: TensorType = parameter.type
     if stored is None:
         raise FileFormatError(f"{name} has no weight {weight!r}")
-    if stored.dtype != type_.dtype and stored.dtype == np.uint8:  # of a type that the format has no name for
-        stored = stored.view(type_.dtype)[..., 0] if stored.shape[-1:] == (type_.dtype.itemsize,) else stored
+    stored = safetensors.of_type(stored, type_.dtype)
     if stored.dtype != type_.dtype or stored.shape != type_.shape:
         raise FileFormatError(f"{name}: {weight} should be {type_}, the file has {stored.dtype.name}{stored.shape}")
     with jax.enable_x64(True):

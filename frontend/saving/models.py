@@ -26,12 +26,28 @@ if TYPE_CHECKING:  # what reads HDF5 is imported when a file is read
     from .state import Owner
     from .weights import Weights
 
-_LATER = {
-    ".h5": "a Keras HDF5 file",
-    ".hdf5": "a Keras HDF5 file",
-    ".mlir": "StableHLO text",
-    ".mlirbc": "StableHLO bytecode",
-    ".lamina": "a compiled program",
+#: Files that are no ``.keras`` file, by their ending: what they are, and what reads them.
+_OTHERS = {
+    ".lamina": ("a compiled program", "lamina.load"),
+    ".mlir": ("a StableHLO program", "lamina.load"),
+    ".mlirbc": ("a StableHLO program", "lamina.load"),
+    ".h5": ("a file of weights, or a model of Keras 2", "model.load_weights('name.weights.h5')"),
+    ".hdf5": ("a file of weights, or a model of Keras 2", "h5py"),
+    ".pt": ("a TorchScript module", "torch.jit.load"),
+    ".pt2": ("a program of torch.export", "torch.export.load"),
+    ".pth": ("a file of torch's", "torch.load"),
+    ".tflite": ("a TensorFlow Lite model", "the Interpreter of ai-edge-litert (or tf.lite)"),
+    ".pb": ("a graph of TensorFlow's", "tf.saved_model.load, given the folder of a SavedModel,"),
+    ".onnx": ("an ONNX model", "onnxruntime"),
+    ".safetensors": ("a file of weights alone", "safetensors"),
+    ".npz": ("a file of arrays", "numpy.load"),
+    ".npy": ("an array", "numpy.load"),
+}
+
+
+_READS = {
+    "load": ".keras, .lamina, .mlir and .mlirbc files",
+    "load_model": "'.keras' files",
 }
 
 
@@ -40,23 +56,28 @@ def load(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> A
     ``.mlirbc`` (StableHLO: text, bytecode or a portable artifact) a Module.
 
     Args:
-        path: the file.
+        path: the file. The weights of a StableHLO program that was exported with ``weights="beside"`` are read from
+            the ``.safetensors`` file of its name, and are its parameters.
         custom_objects: name to class or function, for a model that uses the user's own.
+
+    A Module is run by ``lamina.compile(module)``, or by ``lamina.evaluate`` in NumPy.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnsupportedError: its ending says that it is of a kind that this version does not read.
+        UnsupportedError: its ending says that it is of a kind that lamina does not read; the message says what does.
         FileFormatError: the file is damaged, was changed, or holds what is refused. ParseError: it is no valid
             StableHLO.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"load: expected a path, received {path!r}")
     if Path(path).suffix == ".lamina":
         from .compiled import load_compiled
 
         return load_compiled(path)
     if Path(path).suffix in (".mlir", ".mlirbc"):
-        from ...lowering.importer import from_stablehlo
+        from .stablehlo import load_stablehlo
 
-        return from_stablehlo(Path(path))
+        return load_stablehlo(Path(path))
     _refuse_other_kinds(path, "load")
     return load_model(path, custom_objects=custom_objects)
 
@@ -180,15 +201,20 @@ def load_weights(model: Layer, filepath: str | Path, skip_mismatch: bool = False
 
 
 def _refuse_other_kinds(path: str | Path, function: str) -> None:
-    suffix = Path(path).suffix
-    if suffix in _LATER and not Path(path).is_dir():
-        if not Path(path).exists():
-            raise FileNotFoundError(f"there is no file {os.fspath(path)!r}")
-        raise UnsupportedError(
-            f"{function}: {os.fspath(path)!r} is {_LATER[suffix]} by its name ({suffix}), which this version "
-            "does not read; '.keras' files are supported"
-            + (", and load_weights() reads '.weights.h5'" if suffix == ".h5" else "")
-        )
+    name, suffix = os.fspath(path), Path(path).suffix.lower()
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {name!r}")
+    if Path(path).is_dir():
+        if not (Path(path) / "saved_model.pb").exists():
+            raise FileFormatError(f"{name!r} is a folder, and no SavedModel; {function} reads a '.keras' file")
+        kind, reader = "a TensorFlow SavedModel", "tf.saved_model.load"
+    elif suffix in _OTHERS:
+        kind, reader = _OTHERS[suffix]
+    else:
+        return
+    raise UnsupportedError(
+        f"{function}: {name!r} is {kind} by its name, which {reader} reads; {function} reads {_READS[function]}"
+    )
 
 
 def _check_target(path: str | Path, overwrite: bool) -> None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...ir.errors import UnsupportedError
 from ..variable import Variable
+from .shares import are_shared, own_outputs
 from .step import Step, stack, stackable
+
+
+class Placed(NamedTuple):
+    """The batches of one execution: the steps that take them, each with the leaves of a nest and its structure."""
+
+    parts: list[tuple[Step, tuple[list[Any], Any]]]
 
 
 class StepFunction:
@@ -46,7 +54,26 @@ class StepFunction:
         join = last if updates else joined
         return Step(self.run, f"{self.model.name}_{self.method}s", join=join, updates=updates)
 
-    def __call__(self, batches: Sequence[Any]) -> Any:
+    def begin(self) -> None:
+        """Be about to run on another source of batches."""
+        for name in ("one", "several"):
+            if name in self.__dict__:
+                self.__dict__[name].begin()
+
+    def place(self, batches: Sequence[Any]) -> Placed | Sequence[Any]:
+        """Batches as a call takes them too, brought to where they are needed: stacked where one loop on the device runs
+        several, and on the device or over the mesh once the step has run.
+        """
+        if self.eager or not self.ran:
+            return batches
+        return Placed([(step, step.place(batch)) for step, batch in self._parts(batches)])
+
+    def _parts(self, batches: Sequence[Any]) -> list[tuple[Step, Any]]:
+        if len(batches) == 1 or (self.method == "predict_step" and are_shared()):
+            return [(self.one, batch) for batch in batches]
+        return [(self.several, stack(g)) if len(g) > 1 else (self.one, g[0]) for g in stackable(batches)]
+
+    def __call__(self, batches: Sequence[Any] | Placed) -> Any:
         """The result of the last batch; for predictions those of all batches, joined."""
         try:
             results = self._results(batches)
@@ -57,15 +84,18 @@ class StepFunction:
         self.ran = True
         if self.method != "predict_step":
             return results[-1]
+        if are_shared():
+            results = [own_outputs(result) for result in results]
         return results[0] if len(results) == 1 else jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
-    def _results(self, batches: Sequence[Any]) -> list[Any]:
+    def _results(self, batches: Sequence[Any] | Placed) -> list[Any]:
+        if isinstance(batches, Placed):
+            return [step.run(*batch) for step, batch in batches.parts]
+        if self.eager and are_shared():
+            raise UnsupportedError("run_eagerly=True runs in one process; compile(run_eagerly=False) for several")
         if self.eager:
             return [self.run(jax.tree.map(_device_array, batch)) for batch in batches]
-        if len(batches) == 1:
-            return [self.one(batches[0])]
-        groups = stackable(batches)
-        return [self.several(stack(g)) if len(g) > 1 else self.one(g[0]) for g in groups]
+        return [step(batch) for step, batch in self._parts(batches)]
 
     def run(self, batch: Any) -> Any:
         """The user's method on one batch, in the style that it is written in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,16 @@ from ...ir.errors import DTypeError, IntegerDimError
 from ...ir.types import element_type
 from ...runtime.dispatch import Convention
 from ...runtime.recompiles import Sizes, sizes_of
+from ..devices import current_device
+from ..distribution.current import distribution
+from ..distribution.strategies import Distribution
+from ..distribution.tensors import mesh_for, place_batch, sharding_of
 from ..dtypes import floatx
 from ..ops.control import scan
 from ..tensor import Tensor
 from ..trace import require_trace
 from ..tracing import trace_flat
+from .shares import agree_on_program
 
 #: Sets of shapes whose programs a step keeps; the oldest goes first.
 _PROGRAMS = 1024
@@ -55,18 +61,61 @@ class Step:
         self._compiled: dict[Any, Compiled] = {}
         self._known: dict[Any, Program] = {}
         self._sizes = Sizes(f"{name!r}", _ADVICE)
+        self._home: jax.Device | None = None  # where the Variables that it reads stay
+        self._brings = False  # whether its device has a memory of its own
+        self._whole: Any = None  # shapes of the last batch, where it was not split over the mesh
+        self._warned = False
 
     def __call__(self, batch: Any) -> Any:
         """Run on a nest of arrays; the result is a nest of ``jax.Array``, and Variables have their new values."""
-        leaves, tree = jax.tree.flatten(batch)
+        return self.run(*self.place(batch))
+
+    def run(self, leaves: list[Any], tree: Any) -> Any:
+        """Run on a batch that :meth:`place` has brought where it belongs."""
         return self.program(leaves, tree)(*leaves)
+
+    def place(self, batch: Any) -> tuple[list[Any], Any]:
+        """The leaves and the structure of a batch, laid over the mesh, or on their way to the device that the step last
+        ran on. A CPU reads NumPy's arrays where they are.
+        """
+        leaves, tree = jax.tree.flatten(batch)
+        chosen = distribution()
+        if chosen is not None and chosen.device_mesh.devices.size > 1:
+            leaves = [place_batch(x, chosen, 1 if self._join else 0) for x in leaves]
+            self._warn_of_whole(leaves, chosen)
+        elif self._brings:
+            leaves = jax.device_put(leaves, self._home)
+        return leaves, tree
+
+    def begin(self) -> None:
+        """Be about to run on another source of batches."""
+        self._whole = None
+
+    def _warn_of_whole(self, leaves: Sequence[Any], chosen: Distribution) -> None:
+        """Warn, once, of batches that each device computes as a whole. A short one at the end of an epoch is alone."""
+        axis = 1 if self._join else 0
+        sizes = [x.shape[axis] for x in leaves if x.ndim > axis]
+        split = chosen.num_model_replicas == 1 or not sizes or any(any(sharding_of(x) or ()) for x in leaves)
+        shapes = None if split else [x.shape for x in leaves]
+        if shapes is not None and shapes == self._whole and not self._warned:
+            self._warned = True
+            parts = chosen.num_model_replicas
+            warnings.warn(
+                f"{self._name}: batches of {sizes[0]} can't be split evenly over "
+                f"{parts} devices along {chosen.batch_dim_name!r}, so that each device computes all of it, which takes "
+                f"as long as on one. Choose a batch size that is a multiple of {parts}",
+                stacklevel=2,
+            )
+        self._whole = shapes
 
     def program(self, leaves: Sequence[Any], tree: Any) -> Program:
         """What runs on arrays like ``leaves``, traced now if there is none yet."""
-        key = (tree, *[(x.shape, x.dtype) for x in leaves])
+        key = (distribution(), current_device(), tree, *[(x.shape, x.dtype) for x in leaves])
         program = self._known.get(key)
         if program is None:
             program = self._known[key] = self._find(leaves, tree)
+            agree_on_program(self._name, program)
+            self._home, self._brings = program.home, program.device.platform != "cpu"
             if len(self._known) > _PROGRAMS:
                 del self._known[next(iter(self._known))]
         return program
@@ -85,7 +134,7 @@ class Step:
 
     def _find(self, leaves: Sequence[Any], tree: Any) -> Program:
         types = self._types(leaves)
-        key = (tree, tuple(types), floatx())
+        key = (distribution(), current_device(), tree, tuple(types), floatx())
         if key not in self._compiled:
             self._sizes.add(sizes_of([[d for d in t.shape if isinstance(d, int)] for t in types]))
             if len(self._compiled) >= _PROGRAMS:
@@ -104,12 +153,12 @@ class Step:
                 shape[0] = symbol("K")
             if len(shape) > axis and len(sizes) == 1:
                 shape[axis] = symbol("N")
-            found.append(TensorType(_dtype(x), shape))
+            found.append(TensorType(_dtype(x), shape, sharding_of(x)))
         return found
 
     def _compile(self, types: Sequence[TensorType], tree: Any) -> Compiled:
         def program(hints: Mapping[str, int] | None = None) -> Program:
-            return self._trace(types, tree, hints)
+            return self.traced(types, tree, hints)
 
         named = [(f"array {i} of the batch", t) for i, t in enumerate(types)]
         try:
@@ -117,7 +166,11 @@ class Step:
         except IntegerDimError as error:
             return Compiled(None, program, named, list, why=error)
 
-    def _trace(self, types: Sequence[TensorType], tree: Any, hints: Mapping[str, int] | None) -> Program:
+    def traced(
+        self, types: Sequence[TensorType], tree: Any, hints: Mapping[str, int] | None = None, **options: Any
+    ) -> Program:
+        """The program for batches of one structure and these types; ``options`` as of :class:`Program`."""
+
         def call(tensors: list[Tensor]) -> Any:
             batch = jax.tree.unflatten(tree, tensors)
             if self._join is None:
@@ -128,7 +181,8 @@ class Step:
         module, out = trace_flat(call, types, names, self._name, hints)
         convention = Convention(unpack=functools.partial(jax.tree.unflatten, out), key=("flat", out))
         pipeline = "O2,-prepare" if self._updates else "O2"
-        return Program(module, pipeline=pipeline, convention=convention, donate_state=True)
+        options = {"pipeline": pipeline, "mesh": mesh_for(module, whole=True), **options}
+        return Program(module, convention=convention, donate_state=True, **options)
 
 
 def stackable(batches: Sequence[Any]) -> list[list[Any]]:

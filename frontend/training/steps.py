@@ -17,7 +17,8 @@ from .data import unpack_x_y_sample_weight
 from .functions import StepFunction, takes_state
 from .setup import Setup, first_size
 
-_TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
+#: What the state of a training step is made of.
+TRAIN = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 _TEST = ("trainable_variables", "non_trainable_variables", "metrics_variables")
 _PREDICT = ("trainable_variables", "non_trainable_variables")
 
@@ -90,7 +91,7 @@ class Steps(Setup):
         ``data`` is a batch as ``fit`` gets it: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
         """
         if len(args) == 2:
-            return self._on_state(_TRAIN, self._train, *args)
+            return self._on_state(TRAIN, self._train, *args)
         return self._train(*args)
 
     def test_step(self, *args: Any) -> Any:
@@ -165,7 +166,7 @@ class Steps(Setup):
     def make_train_function(self, force: bool = False) -> StepFunction:
         """``train_function``, made where there is none: a list of batches to the logs after the last of them."""
         if self.train_function is None or force:
-            self.train_function = StepFunction(self, "train_step", _TRAIN)
+            self.train_function = StepFunction(self, "train_step", TRAIN)
         return self.train_function
 
     def make_test_function(self, force: bool = False) -> StepFunction:
@@ -196,7 +197,10 @@ class Steps(Setup):
                 self._symbolic_build(batch, method)
         optimizer = self.optimizer
         if method == "train_step" and optimizer is not None and not optimizer.built:
-            optimizer.build(self.trainable_variables)
+            trained = self.trainable_variables
+            optimizer.build(trained)
+            for variable in optimizer.variables if trained else ():
+                variable._follow(trained[0])
 
     def _symbolic_build(self, batch: Any, method: str) -> None:
         """Make the model's Variables, for a step that takes the state also those of metrics, for a first batch.

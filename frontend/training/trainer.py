@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ...ir.errors import ArgumentError
+from ...runtime import processes
 from .data import (
     EpochIterator,
     class_weight_to_sample_weights,
@@ -18,7 +19,11 @@ from .data import (
 from .data.arrays import DEFAULT_BATCH_SIZE
 from .data.batches import pack_x_y_sample_weight, ready, with_default_float
 from .functions import StepFunction
+from .shares import agree_on_batches, are_shared, types_of
 from .steps import Steps
+
+#: Predictions that wait on the device; those before them are NumPy's already, so that its memory does not fill.
+_LEFT_ON_DEVICE = 2
 
 
 class Trainer(Steps):
@@ -27,6 +32,7 @@ class Trainer(Steps):
     An exception in a callback or in the data, or Ctrl-C, leaves the model as it was after the last whole step.
     """
 
+    @processes.blaming()
     def fit(
         self,
         x: Any = None,
@@ -144,11 +150,13 @@ class Trainer(Steps):
         for begin, end, batches in data:
             callbacks.on_train_batch_begin(begin)
             logs = function(batches)
+            data.fetch()
             callbacks.on_train_batch_end(end, logs)
             if self.stop_training:
                 break
         return logs
 
+    @processes.blaming()
     def evaluate(
         self,
         x: Any = None,
@@ -193,6 +201,7 @@ class Trainer(Steps):
         for begin, end, batches in data:
             callbacks.on_test_batch_begin(begin)
             logs = function(batches)
+            data.fetch()
             callbacks.on_test_batch_end(end, logs)
             if self.stop_evaluating:
                 break
@@ -202,6 +211,7 @@ class Trainer(Steps):
 
     _evaluation: EpochIterator
 
+    @processes.blaming()
     def predict(
         self,
         x: Any,
@@ -237,7 +247,10 @@ class Trainer(Steps):
         for begin, end, batches in data:
             callbacks.on_predict_batch_begin(begin)
             outputs = function(batches)
+            data.fetch()
             parts.append(outputs)
+            if len(parts) > _LEFT_ON_DEVICE:
+                parts[-_LEFT_ON_DEVICE - 1] = jax.tree.map(np.asarray, parts[-_LEFT_ON_DEVICE - 1])
             callbacks.on_predict_batch_end(end, {"outputs": outputs})
             if self.stop_predicting:
                 break
@@ -250,17 +263,21 @@ class Trainer(Steps):
         """:meth:`predict` on one array with nothing to call or to show; None where there is more to it."""
         function = self.predict_function
         size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-        if function is None or function.eager or self.steps_per_execution > 1 or type(size) is not int or size < 1:
+        if function is None or function.eager or are_shared():
+            return None
+        if self.steps_per_execution > 1 or type(size) is not int or size < 1:
             return None
         if x.ndim == 0 or not len(x) or x.dtype.kind in "OUSmM":
             return None
         x = with_default_float(x)
+        function.begin()
         if len(x) <= size:
             return _concatenated([function.one(x)])
         return _concatenated([function.one(x[i : i + size]) for i in range(0, len(x), size)])
 
     # One batch
 
+    @processes.blaming()
     def train_on_batch(
         self,
         x: Any,
@@ -287,15 +304,18 @@ class Trainer(Steps):
         batch = self._batch(x, y, sample_weight)
         return self._on_batch(self._built_for(self.make_train_function(), batch), batch, return_dict)
 
+    @processes.blaming()
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and metrics on a batch of arrays; arguments and result as of :meth:`train_on_batch`."""
         self._assert_compile_called("test_on_batch")
         batch = self._batch(x, y, sample_weight)
         return self._on_batch(self._built_for(self.make_test_function(), batch), batch, return_dict)
 
+    @processes.blaming()
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for a batch of arrays, as NumPy arrays."""
         batch = (ready(x),)
+        agree_on_batches("predict_on_batch", 1, types_of(batch))
         return _concatenated([self._built_for(self.make_predict_function(), batch)([batch])])
 
     def _batch(self, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -306,6 +326,7 @@ class Trainer(Steps):
         return batch
 
     def _on_batch(self, function: Any, batch: Any, return_dict: bool) -> Any:
+        agree_on_batches(function.method, 1, types_of(batch))
         self.reset_metrics()
         logs = _as_numbers(function([batch]))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
@@ -316,6 +337,8 @@ class Trainer(Steps):
         """A step's function, for which all is made that a first batch is needed for."""
         if not function.ran:
             self._build_for(function, data.first_batch)
+        function.begin()
+        data.place, data.purpose = function.place, function.method
         return function
 
     def _built_for(self, function: StepFunction, batch: Any) -> StepFunction:
@@ -330,6 +353,8 @@ class Trainer(Steps):
 
         if isinstance(callbacks, CallbackList):
             return callbacks
+        if verbose == "auto" and not processes.is_first():
+            verbose = 0
         return CallbackList(
             callbacks,
             add_history=add_history,

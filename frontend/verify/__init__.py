@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from .inputs import check_inputs, random_inputs
 from .locate import locate
 from .reference import evaluate_wide
 from .report import Offender, OutputResult, Report, TargetResult
-from .runners import DEFAULT, RUNNERS, Runner, bound_of, find_runner, float_bound, run_checked
+from .runners import DEFAULT, RUNNERS, Runner, bound_of, checked_bounds, find_runner, float_bound, run_checked
 
 __all__ = ["Offender", "OutputResult", "Report", "TargetResult", "verify"]
 
@@ -33,6 +33,7 @@ def verify(
     inputs: Any = None,
     targets: Sequence[str] | str | None = None,
     *,
+    specs: Any = None,
     dims: Mapping[str, int] | None = None,
     seed: int = 0,
     bounds: Mapping[str, float] | float | None = None,
@@ -45,9 +46,12 @@ def verify(
     Args:
         f: a function, layer, model, module, graph, compiled program, or the path of a model.
         inputs: arrays, or Specs of which random ones are made, in a tuple where there are several arguments. None where
-            ``f`` knows its inputs: they are random, integers in the range that the model indexes with them.
+            ``f`` knows its inputs, or ``specs`` say them: they are random, integers in the range that the model indexes
+            with them.
         targets: of ``numpy``, ``xla`` and those of :func:`lamina.export`; None: ``numpy``, ``xla``, ``torchscript``,
             ``tf_function`` and ``tflite``, as far as they are installed and can express the model.
+        specs: as of :func:`lamina.export`: what ``f`` is traced for. With arrays as ``inputs`` these are what it is
+            run on; the trace then has the specs' symbolic dimensions, and not the arrays' sizes.
         dims: sizes of symbolic dimensions of random inputs; 3 by default.
         seed: of random inputs.
         bounds: largest relative error of floats, for all targets or by name, in place of those of docs/export.md.
@@ -60,13 +64,16 @@ def verify(
         UnsupportedError: a target that was named can't express the model, or is not installed.
         ArgumentError, ShapeError, DTypeError: there is no such target, or inputs do not fit.
     """
+    if not isinstance(seed, int) or seed < 0:
+        raise ArgumentError(f"seed: expected an integer >= 0, received {seed!r}")
+    given = checked_bounds(bounds)
     named = targets is not None
     chosen = [find_runner(n) for n in _names(targets)]
     for runner in chosen:
         if named and runner.missing is not None:
             raise UnsupportedError(f"{runner.name}: {runner.missing}")
-    module, arrays = _prepare(f, inputs, dims or {}, seed, static)
-    check = _Check(module, arrays, bounds)
+    module, arrays = _prepare(f, inputs, specs, {} if dims is None else dims, seed, static)
+    check = _Check(module, arrays, given)
     results = tuple(check.run(runner, named) for runner in chosen)
     made_of = seed if _is_random(inputs) else None
     return Report(module.name, check.types(), made_of, results, {k: repr(v) for k, v in static.items()})
@@ -75,6 +82,8 @@ def verify(
 def _names(targets: Sequence[str] | str | None) -> Sequence[str]:
     if targets is None:
         return DEFAULT
+    if not isinstance(targets, str | Iterable):
+        raise ArgumentError(f"targets: expected names such as 'xla' or ['xla', 'tflite'], received {targets!r}")
     names = [targets] if isinstance(targets, str) else list(dict.fromkeys(targets))
     if not names:
         raise ArgumentError(f"targets is empty, so that nothing would be compared; there are {', '.join(RUNNERS)}")
@@ -87,12 +96,16 @@ def _is_random(inputs: Any) -> bool:
 
 
 def _prepare(
-    f: Any, inputs: Any, dims: Mapping[str, int], seed: int, static: Mapping[str, Any]
+    f: Any, inputs: Any, specs: Any, dims: Mapping[str, int], seed: int, static: Mapping[str, Any]
 ) -> tuple[Module, list[np.ndarray]]:
     """The traced module and one array for each of its inputs."""
     subject, random = resolve(f), _is_random(inputs)
+    if random and inputs is not None and specs is not None:
+        raise ArgumentError("inputs are Specs, and specs are given, too; give arrays as inputs, or leave them out")
     knows = isinstance(subject, Module) or (isinstance(subject, Model) and hasattr(subject, "inputs"))
-    module = module_of(subject, inputs if random or not knows else None, static)
+    if specs is None and (random or not knows):
+        specs = inputs
+    module = module_of(subject, specs, static)
     verify_graph(module)
     if random:
         return module, random_inputs(module, dims, seed)
@@ -108,16 +121,12 @@ def _prepare(
 class _Check:
     """A module with inputs and the reference's results, which targets are compared with."""
 
-    def __init__(
-        self, module: Module, arrays: Sequence[np.ndarray], bounds: Mapping[str, float] | float | None
-    ) -> None:
+    def __init__(self, module: Module, arrays: Sequence[np.ndarray], bounds: Mapping[str, float]) -> None:
         self.outputs = len(module.main.outputs)
         self.module, self.names = with_updates_as_outputs(module)
         self.arrays = arrays
         self.parameters = parameter_arrays(self.module)
-        self.bounds = dict.fromkeys(RUNNERS, bounds) if isinstance(bounds, int | float) else dict(bounds or {})
-        for name in self.bounds:
-            find_runner(name)
+        self.bounds = bounds
         outputs = self.module.main.outputs
         self.reference = evaluate_wide(self.module, arrays, self.parameters, outputs)
         self.own = evaluate(self.module, *arrays, parameters=self.parameters)[0]

@@ -9,10 +9,10 @@ import ml_dtypes
 import numpy as np
 
 from ...ir import Graph, Module, Node, TensorType, Value
-from ...ir.binding import bind_symbols, check_guards, graph_types
-from ...ir.dims import substitute
+from ...ir.binding import bind_symbols, check_guards, checked_sizes, graph_types
+from ...ir.dims import evaluate_dim, substitute
 from ...ir.errors import ArgumentError, DTypeError
-from ...ir.types import BOOL, is_complex, is_float, short_name, static_shape
+from ...ir.types import BOOL, is_complex, is_float, numpy_dtype, short_name, static_shape
 
 #: The size that a symbolic dimension gets where none is given.
 SIZE = 3
@@ -36,12 +36,13 @@ def random_inputs(module: Module, dims: Mapping[str, int], seed: int) -> list[np
         ArgumentError: there is no such dimension. GuardError: the model does not take such sizes.
     """
     graph = module.main
-    unknown = [name for name in dims if name not in graph.symbols]
+    given = checked_sizes(dims)
+    unknown = [name for name in given if name not in graph.symbols]
     if unknown:
         raise ArgumentError(
             f"{module.name} has no symbolic dimension {unknown[0]!r}; it has {', '.join(graph.symbols) or 'none'}"
         )
-    sizes = {name: dims.get(name, SIZE) for name in graph.symbols}
+    sizes = {name: evaluate_dim(given.get(name, SIZE), {}) for name in graph.symbols}
     check_guards(graph.guards, sizes)
     draw = np.random.default_rng(seed)
     return [_random(v.type.substitute(sizes), _limit(graph, v, sizes), draw) for v in graph.inputs]
@@ -53,7 +54,7 @@ def check_inputs(module: Module, arrays: Sequence[Any]) -> list[np.ndarray]:
     Raises ShapeError, DTypeError, ArgumentError or GuardError where they do not fit.
     """
     graph = module.main
-    arrays = [np.asarray(a) for a in arrays]
+    arrays = [np.asarray(a, numpy_dtype(a.dtype)) if hasattr(a, "dtype") else np.asarray(a) for a in arrays]
     types = graph_types(graph)[: len(graph.inputs)]
     if len(arrays) != len(types):
         raise ArgumentError(f"{module.name} takes {', '.join(f'{n}: {t}' for n, t in types)}; received {len(arrays)}")

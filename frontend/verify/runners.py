@@ -107,6 +107,19 @@ def find_runner(name: str) -> Runner:
     raise ArgumentError(f"there is nothing {name!r} to verify by{hint} There are: {', '.join(RUNNERS)}")
 
 
+def checked_bounds(bounds: object) -> dict[str, float]:
+    """The bound of each runner for which there is one, from one for all or a mapping by name.
+
+    Raises :class:`ArgumentError` where a bound is no number of 0 or more, or there is no such runner.
+    """
+    given = bounds if isinstance(bounds, Mapping) else {} if bounds is None else dict.fromkeys(RUNNERS, bounds)
+    for name, bound in given.items():
+        find_runner(name)
+        if not isinstance(bound, int | float) or not bound >= 0:
+            raise ArgumentError(f"bounds: expected a number >= 0 or one for each target by name, received {bounds!r}")
+    return dict(given)
+
+
 def float_bound(module: Module) -> float:
     """The bound of floats for a module, by the narrowest of its float types."""
     values = [*module.main.inputs, *(p.value for p in module.main.parameters)]

@@ -52,3 +52,7 @@ def all_to_all_transpose(b: Builder, call: Call, ct: Value, x: Linear) -> Value:
 
 def collective_permute_transpose(b: Builder, call: Call, ct: Value, x: Linear) -> Value:
     return b.collective_permute(ct, pairs=tuple((target, source) for source, target in call["pairs"]))
+
+
+def sharding_constraint_transpose(b: Builder, call: Call, ct: Value, x: Linear) -> Value:
+    return same(b, call, [ct])

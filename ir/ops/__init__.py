@@ -10,6 +10,7 @@ for _topic in (
     "reduction",
     "indexing",
     "linalg",
+    "spectral",
     "random",
     "control",
     "collectives",

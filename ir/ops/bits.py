@@ -16,7 +16,7 @@ from ..derivatives import elementwise as derivatives
 from ..derivatives import rules
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
-from ..types import BOOL, F32, F64, TensorType, bit_width, short_name
+from ..types import BOOL, F32, F64, TensorType, bit_width, is_integer, short_name
 from . import numerics
 from .checks import allowed_types, family, operand_count, same_dtype, same_shape
 
@@ -63,13 +63,13 @@ def _shift_right_logical(call: Call, x: np.ndarray, by: np.ndarray) -> np.ndarra
 
 def _shift_right_arithmetic(call: Call, x: np.ndarray, by: np.ndarray) -> np.ndarray:
     too_far, amount = _amount(by)
-    signed = _INT4 if bit_width(x.dtype) < 8 else np.dtype(f"i{x.dtype.itemsize}")
+    signed = _SIGNED.get(bit_width(x.dtype)) or np.dtype(f"i{x.dtype.itemsize}")
     number = numerics.narrow(numerics.pattern(x), signed).astype(numerics.widened(signed))
     distance = np.where(too_far, bit_width(x.dtype) - 1, amount).astype(number.dtype)
     return numerics.narrow(number >> distance, x.dtype)
 
 
-_INT4 = np.dtype(ml_dtypes.int4)
+_SIGNED = {2: np.dtype(ml_dtypes.int2), 4: np.dtype(ml_dtypes.int4)}
 
 
 def _amount(by: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +170,8 @@ def _infer_bitcast(call: Call, *types: TensorType) -> TensorType:
         raise DTypeError(
             f"bitcast_convert: bool has no other type of its width, received {x} and {short_name(target)}; use convert"
         )
+    if max(before, after) % min(before, after):
+        raise DTypeError(f"bitcast_convert: {x} has no whole number of {short_name(target)} in an element")
     if before > after:
         return TensorType(target, (*x.shape, before // after))
     if not x.rank or x.shape[-1] != after // before:
@@ -181,21 +183,29 @@ def _infer_bitcast(call: Call, *types: TensorType) -> TensorType:
 
 
 def _bitcast(call: Call, x: np.ndarray) -> np.ndarray:
-    """Through bytes, where an element of four bits takes half of one: the first element in the low half."""
+    """Through bytes, of which narrow elements take parts: the first element the lowest bits."""
     target, after = call["dtype"], bit_width(call["dtype"])
     before = bit_width(x.dtype)
     if target == x.dtype:
         return x
     shape = (*x.shape, before // after) if before > after else x.shape if before == after else x.shape[:-1]
-    if before == after == 4:
-        return numerics.narrow(numerics.pattern(x), target)
-    if before == 4:
-        pairs = numerics.pattern(x).reshape(-1, 2)
-        x = pairs[:, 0] | (pairs[:, 1] << np.uint8(4))
-    octets = np.frombuffer(x.tobytes(), np.uint8)
-    if after == 4:
-        return numerics.narrow(np.stack([octets & np.uint8(15), octets >> np.uint8(4)], -1), target).reshape(shape)
+    if before == after < 8:
+        return _of_pattern(numerics.pattern(x), target)
+    if before < 8:
+        parts = numerics.pattern(x).reshape(-1, min(8, after) // before if after > before else 1)
+        places = np.arange(parts.shape[1], dtype=np.uint8) * np.uint8(before)
+        octets = np.bitwise_or.reduce(parts << places, axis=1, dtype=np.uint8)
+    else:
+        octets = np.frombuffer(x.tobytes(), np.uint8)
+    if after < 8:
+        places = np.arange(0, max(min(8, before), after), after, dtype=np.uint8)
+        return _of_pattern((octets[:, np.newaxis] >> places) & np.uint8(2**after - 1), target).reshape(shape)
     return octets.view(target).reshape(shape)
+
+
+def _of_pattern(bits: np.ndarray, target: np.dtype) -> np.ndarray:
+    """Narrow elements from their bits."""
+    return numerics.narrow(bits, target) if is_integer(target) else np.ascontiguousarray(bits).view(target)
 
 
 declare(

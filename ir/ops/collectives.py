@@ -1,4 +1,5 @@
-"""Ops: collectives. Groups hold device numbers; no groups means all devices in one. Evaluation is on one device."""
+"""Ops: collectives, and how a value is laid over devices. Groups hold device numbers; no groups means all devices in
+one. Evaluation is on one device."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ import numpy as np
 
 from ..batching import rules as batching
 from ..batching.axes import moved
+from ..batching.sharding import sharding_constraint_batch
 from ..derivatives import collectives as derivatives
 from ..derivatives import rules
 from ..dims import same
 from ..errors import ArgumentError, ShapeError, UnsupportedError
 from ..opdef import Attribute, Call, OpDef, declare
 from ..regions import check_region, check_region_count
+from ..sharding import check_sharding
 from ..types import UI32, TensorType
 from .checks import axis_in_range, operand_count
 
@@ -215,5 +218,25 @@ PARTITION_ID = declare(
         lambda call: np.uint32(0),
         jvp=rules.constant,
         batch=batching.elementwise,
+    )
+)
+
+
+def _infer_sharding_constraint(call: Call, *types: TensorType) -> TensorType:
+    operand_count(call, types, 1)
+    x = types[0]
+    return TensorType(x.dtype, x.shape, check_sharding(call["sharding"], x.rank))
+
+
+SHARDING_CONSTRAINT = declare(
+    OpDef(
+        "sharding_constraint",
+        "The operand, laid over the mesh as its result's type says (Shardy: sharding_constraint)",
+        _infer_sharding_constraint,
+        _identity,
+        {"sharding": Attribute("any")},
+        jvp=derivatives.linear,
+        transpose=derivatives.sharding_constraint_transpose,
+        batch=sharding_constraint_batch,
     )
 )

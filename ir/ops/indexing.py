@@ -12,7 +12,7 @@ from ..dims import DimLike, ge, same
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..opdef import Attribute, Call, OpDef, declare
 from ..regions import check_region, check_region_count, fold_at, on_arrays, selected_input, simple_comparator
-from ..types import BOOL, I32, TensorType, bit_width, is_complex, is_float, is_integer, static_shape
+from ..types import BOOL, I32, TensorType, bit_width, has_ordered_bits, is_complex, is_float, is_integer, static_shape
 from .checks import axes_in_range, axis_in_range, listing, one_per, operand_count
 
 
@@ -353,6 +353,8 @@ def sort_keys(x: np.ndarray, descending: bool, total_order: bool) -> np.ndarray:
         if x.dtype.kind not in "iu":  # bool and the 4-bit types
             x = x.astype(np.int8)
         return ~x if descending else x
+    if not has_ordered_bits(x.dtype):
+        x = x.astype(np.float32)
     signed = np.dtype(f"int{bit_width(x.dtype)}")
     bits = np.ascontiguousarray(x).view(signed)
     largest = np.iinfo(signed).max

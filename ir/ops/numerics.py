@@ -34,8 +34,9 @@ def narrow(array: Any, dtype: np.dtype) -> np.ndarray:
     """Round floats, wrap integers to ``dtype``."""
     array = np.asarray(array)
     if is_integer(dtype) and bit_width(dtype) < 8:
-        low = array.astype(np.int8) & 15
-        return (low if is_unsigned(dtype) else (low ^ 8) - 8).astype(dtype)
+        width = bit_width(dtype)
+        low, sign = array.astype(np.int8) & (2**width - 1), 2 ** (width - 1)
+        return (low if is_unsigned(dtype) else (low ^ sign) - sign).astype(dtype)
     if array.dtype == F64 and widened(dtype) == F32:
         array = array.astype(F32) if dtype.itemsize > 1 else to_odd_f32(array)  # halves round twice, as in XLA
     return array.astype(dtype)
@@ -58,7 +59,8 @@ def unsigned(dtype: np.dtype) -> np.dtype:
 def pattern(x: np.ndarray) -> np.ndarray:
     """The bits as unsigned numbers."""
     if bit_width(x.dtype) < 8:
-        return x.astype(np.int8).view(np.uint8) & np.uint8(15)
+        held = x.astype(np.int8) if is_integer(x.dtype) or x.dtype == BOOL else np.ascontiguousarray(x)
+        return held.view(np.uint8).reshape(x.shape) & np.uint8(2 ** bit_width(x.dtype) - 1)
     return np.ascontiguousarray(x).view(unsigned(x.dtype)).reshape(x.shape)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...ir.dims import DimLike, symbol
-from ...ir.errors import ArgumentError, FileFormatError, UnsupportedError
+from ...ir.errors import ArgumentError, FileFormatError, ParseError, UnsupportedError
 from ...ir.graph import Graph, Guard, Module
 from ...ir.types import TensorType
 from ...ir.verify import verify
@@ -38,7 +38,7 @@ from . import (
 from .reading import dtype_of, shape_of
 from .scope import Equation, Importer, Rule, Scope, renamed
 
-__all__ = ["RULES", "from_stablehlo", "import_module"]
+__all__ = ["RULES", "contents", "from_stablehlo", "import_module"]
 
 #: One row for each operation.
 RULES: dict[str, Rule] = {
@@ -77,24 +77,37 @@ def from_stablehlo(source: str | bytes | os.PathLike[str], *, entry: str = "main
         uses what lamina's programs can't do; the message names the operation and its line.
     """
     with context():
-        return import_module(parse_program(_contents(source)), entry=entry, name=name)
+        return import_module(parse_program(contents(source)), entry=entry, name=name)
 
 
-def _contents(source: str | bytes | os.PathLike[str]) -> str | bytes:
+def contents(source: str | bytes | os.PathLike[str]) -> str | bytes:
+    """The text or bytes of a program; arguments and errors as of :func:`from_stablehlo`."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
+        return _given(bytes(source), "the program")
     if isinstance(source, str) and ("\n" in source or "{" in source or not source.strip()):
-        return source
+        return _given(source, "the program")
+    if not isinstance(source, str | os.PathLike):
+        raise ArgumentError(
+            f"from_stablehlo takes text, bytes or a path, received {type(source).__name__}; of what jax lowered, pass "
+            "str(lowered.compiler_ir('stablehlo'))"
+        )
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {os.fspath(source)!r}, and it is no text of a program")
-    data = path.read_bytes()
+    data = _given(path.read_bytes(), f"the file {os.fspath(source)!r}")
     if data.startswith(b"ML\xefR"):
         return data
     try:
         return data.decode()
     except UnicodeDecodeError:
         raise FileFormatError(f"{os.fspath(path)!r} is neither StableHLO text nor MLIR bytecode") from None
+
+
+def _given(data: Any, what: str) -> Any:
+    """``data``, text or bytes, where there is some."""
+    if not data.strip():
+        raise ParseError(f"{what} is empty; expected StableHLO as text, MLIR bytecode or a portable artifact")
+    return data
 
 
 def import_module(

@@ -11,7 +11,16 @@ import numpy as np
 
 from ...ir.errors import UnsupportedError
 from ...ir.location import UNKNOWN, Frame, Location
-from ...ir.types import ELEMENT_TYPES, TensorType, is_complex, is_float, short_name
+from ...ir.types import (
+    ELEMENT_TYPES,
+    TensorType,
+    bit_width,
+    is_complex,
+    is_float,
+    is_integer,
+    is_unsigned,
+    short_name,
+)
 from ..mlir import element_type_of, ir, stablehlo
 
 I64 = ELEMENT_TYPES["i64"]
@@ -206,11 +215,11 @@ def _balanced(text: str) -> str:
 
 
 def _raw(data: bytes, dtype: np.dtype, shape: Sequence[int]) -> np.ndarray:
-    """Little-endian bytes as MLIR keeps them; 4-bit integers take a byte each. One element may stand for all."""
-    count = int(np.prod(shape, dtype=np.int64))
-    if short_name(dtype) in ("i4", "ui4"):
-        array = (np.frombuffer(data, np.uint8) & 15).astype(np.uint8)
-        array = (array if short_name(dtype) == "ui4" else ((array ^ 8).astype(np.int8) - 8)).astype(dtype)
+    """Little-endian bytes as MLIR keeps them; narrower integers take a byte each. One element may stand for all."""
+    count, width = int(np.prod(shape, dtype=np.int64)), bit_width(dtype)
+    if is_integer(dtype) and width < 8:
+        array, sign = np.frombuffer(data, np.uint8) & (2**width - 1), 2 ** (width - 1)
+        array = (array if is_unsigned(dtype) else ((array ^ sign).astype(np.int8) - sign)).astype(dtype)
     elif short_name(dtype) == "i1":
         array = np.frombuffer(data, np.uint8) != 0
     else:

@@ -174,7 +174,7 @@ class _Scan:
         invariants = _open_shapes(self.node.results)
         if invariants is not None or writer.lite:
             invariants = ["tf.TensorShape([])", *map(invariant, self.node.results[:count]), *shapes]
-        test = f"lambda {index}, *_: {index} < {self.length}"
+        test = f"lambda {index}, *_: {index} < {self.length}" if writer.lite else "lambda *_: True"
         _loop(writer, names, test, step, ["tf.constant(0)", *self.carries, *targets], invariants, extra)
         return names[1:]
 
@@ -251,4 +251,5 @@ RULES: dict[str, Rule] = {
     "composite": body,
     "custom_vjp": custom_vjp,
     "optimization_barrier": _barrier,
+    "sharding_constraint": lambda writer, node, x: x,
 }

@@ -58,6 +58,13 @@ def _qr(writer: TensorFlowWriter, node: Node, a: str) -> str:
     return f"{writer.helper('qr')}({a}, {node.attributes['full']})"
 
 
+def _decomposed(writer: TensorFlowWriter, node: Node, a: str) -> str | list[str]:
+    """Eigenvalues or singular values."""
+    if 0 in node.operands[0].shape:
+        return [f"tf.zeros({writer.shape(r.shape)}, {tf_type(r.dtype)})" for r in node.results]
+    return f"{writer.helper(node.op.name)}({a})"
+
+
 def _threefry_bits(writer: TensorFlowWriter, node: Node, key: str) -> str:
     arguments = f"{writer.shape(node.attributes['shape'])}, {tf_type(node.result.dtype)}"
     return f"{writer.helper('threefry_bits')}({key_text(node, key)}, {arguments})"
@@ -86,6 +93,7 @@ RULES: dict[str, Rule] = {
     "cholesky": _cholesky,
     "triangular_solve": _triangular_solve,
     "qr": _qr,
+    **dict.fromkeys(("eigh", "svd"), _decomposed),
     "threefry_bits": _threefry_bits,
     "threefry_split": _threefry_split,
     "threefry_fold_in": _threefry_fold_in,

@@ -641,3 +641,26 @@ def qr(a, full):
     wide = tf.cast(a, tf.float32) if a.dtype.size == 2 else a
     q, r = tf.linalg.qr(wide, full_matrices=full)
     return tf.cast(q, a.dtype), tf.cast(r, a.dtype)
+
+
+def leading_factors(vectors):
+    """1 or -1, which makes the first large element of each column positive."""
+    size = tf.abs(vectors)
+    large = size >= 0.99 * tf.reduce_max(size, -2, keepdims=True)
+    place = tf.argmax(tf.cast(large, tf.int32), -2, output_type=tf.int32)
+    own = tf.linalg.matrix_transpose(tf.one_hot(place, tf.shape(vectors)[-2], dtype=vectors.dtype))
+    leading = tf.stop_gradient(tf.reduce_sum(own * vectors, -2, keepdims=True))
+    return tf.where(leading < 0, -tf.ones_like(leading), tf.ones_like(leading))
+
+
+def eigh(a):
+    """Eigenvalues and eigenvectors of symmetric matrices, from their lower triangles."""
+    values, vectors = tf.linalg.eigh(a)
+    return values, vectors * leading_factors(vectors)
+
+
+def svd(a):
+    """Such u, s and v that a = u diag(s) v."""
+    s, u, v = tf.linalg.svd(a)
+    factors = leading_factors(u)
+    return u * factors, s, tf.linalg.matrix_transpose(v * factors)

@@ -29,9 +29,11 @@ def hoisted(writer: TensorFlowWriter, node: Node, fixed: Sequence[str], xs: Sequ
         operands = step.operands[_KERNEL[step.op.name] :]
         kernel, _, *bias = (fixed[index[v]] if v in index and index[v] < len(fixed) else "" for v in operands)
         rows, size = step.operands[0].shape
+        if bias and step.op.name == "gru_step":
+            bias[0], recurrent = (writer.assign(f"{bias[0]}[{i}]", name) for i, name in enumerate(_GRU_BIASES))
+            writer.recurrent_biases[step] = recurrent
         flat = writer.assign(f"tf.reshape({x}, [-1, {writer.dim(size)}])", "rows")
-        row = bias[0] if step.op.name == "lstm_step" or not bias else f"{bias[0]}[0]"
-        product = _projected(writer, flat, kernel, row if bias else None, "projected")
+        product = _projected(writer, flat, kernel, bias[0] if bias else None, "projected")
         width = operands[0].shape[1]
         made.append(writer.assign(writer.reshaped(product, (node.attributes["length"], rows, width)), "projected"))
     return made
@@ -52,6 +54,8 @@ def steps_on_inputs(node: Node) -> list[Node]:
 
 #: Where the kernel is among the operands of a step.
 _KERNEL = {"lstm_step": 3, "gru_step": 2}
+#: What the rows of a GRU's bias are.
+_GRU_BIASES = ("input_bias", "recurrent_bias")
 
 
 def _lstm_step(
@@ -75,7 +79,8 @@ def lstm_gates(writer: TensorFlowWriter, node: Node, product: str, h: str, c: st
 
 def _gru_step(writer: TensorFlowWriter, node: Node, x: str, h: str, kernel: str, recurrent: str, *bias: str) -> Any:
     product = writer.projected.get(node) or _projected(writer, x, kernel, f"{bias[0]}[0]" if bias else None, "p")
-    return gru_gates(writer, node, product, h, recurrent, f"{bias[0]}[1]" if bias else None)
+    recurrent_bias = writer.recurrent_biases.get(node) or (f"{bias[0]}[1]" if bias else None)
+    return gru_gates(writer, node, product, h, recurrent, recurrent_bias)
 
 
 def gru_gates(
@@ -89,7 +94,7 @@ def gru_gates(
         writer.line(f"{parts} = tf.split({whole}, [2 * {units}, {units}], axis=1)")
     writer.line(f"{z}, {r} = tf.split(tf.sigmoid({pzr} + {qzr}), 2, axis=1)")
     candidate = writer.assign(f"tf.tanh({pg} + {r} * {qg})", "candidate")
-    new = writer.assign(f"{z} * {h} + (1 - {z}) * {candidate}", "hidden")
+    new = writer.assign(f"{candidate} + {z} * ({h} - {candidate})", "hidden")  # z h + (1 - z) candidate, an op less
     return [new, *([f"tf.concat([{z}, {r}, {candidate}, {qg}], 1)"] if node.attributes["gates"] else [])]
 
 

@@ -20,6 +20,7 @@ from .writer import TensorFlowWriter, number_text, small_literal, tf_type
 
 #: Ops that no program of plain tf ops says, and why. Whoever meets one is told this, and the op's place.
 UNSUPPORTED: dict[str, str] = {
+    "eig": "TensorFlow gives the eigenvalues in another order; use eigh where the matrix is symmetric",
     **dict.fromkeys(
         ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "collective_permute", "partition_id"),
         "a tf.function runs on one device; export the model before it is partitioned",
@@ -193,7 +194,7 @@ def _names(names: Sequence[str], values: Sequence[Value]) -> list[str]:
 def _unique(names: Any) -> list[str]:
     seen: dict[str, int] = {}
     unique = []
-    for name in (re.sub(r"\W", "_", n, flags=re.ASCII) for n in names):
+    for name in names:
         seen[name] = seen.get(name, 0) + 1
         unique.append(name if seen[name] == 1 else f"{name}_{seen[name] - 1}")
     return unique

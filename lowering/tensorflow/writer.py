@@ -34,7 +34,14 @@ UNSUPPORTED_TYPES: dict[str, str] = {
         ("f8e4m3b11fnuz", "f8e4m3fnuz", "f8e5m2fnuz"),
         "TensorFlow has the type, and no kernel that converts it; convert to float8_e4m3fn or float8_e5m2 before",
     ),
-    **dict.fromkeys(("i4", "ui4"), "TensorFlow has the type, and kernels for next to nothing; convert to int8 before"),
+    **dict.fromkeys(
+        ("f8e4m3", "f8e3m4", "f8e8m0fnu", "f6e2m3fn", "f6e3m2fn", "f4e2m1fn"),
+        "TensorFlow does not compute with such a type; convert to float8_e4m3fn or wider before",
+    ),
+    **dict.fromkeys(
+        ("i4", "ui4", "i2", "ui2"),
+        "TensorFlow has the type, and kernels for next to nothing; convert to int8 before",
+    ),
 }
 
 #: How many elements a tensor may have that stands in the source.
@@ -126,7 +133,8 @@ def known_number(value: Value) -> np.ndarray | None:
 class TensorFlowWriter(Writer):
     """Writes plain tf ops; remembers which functions of library.py they call.
 
-    ``projected`` has, for a recurrent step, the text of its input's part of the gates, where that was computed before.
+    ``projected`` has, for a recurrent step, the text of its input's part of the gates, where that was computed before;
+    ``recurrent_biases`` that of the bias of its other part, where that was cut out before.
     ``lite``: write what TensorFlow Lite's converter takes, where that is not what is best for TensorFlow.
     """
 
@@ -135,6 +143,7 @@ class TensorFlowWriter(Writer):
         self.helpers: dict[str, None] = {}
         self.lite = lite
         self.projected: dict[Node, str] = {}
+        self.recurrent_biases: dict[Node, str] = {}
 
     def helper(self, name: str) -> str:
         """The name of a function of library.py, which the source is to contain."""

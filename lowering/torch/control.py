@@ -120,4 +120,5 @@ RULES: dict[str, Rule] = {
     "remat": inlined,
     "custom_vjp": inlined,
     "optimization_barrier": lambda writer, node, *xs: list(xs),
+    "sharding_constraint": lambda writer, node, x: x,
 }

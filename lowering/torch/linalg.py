@@ -56,6 +56,28 @@ def qr(writer: TorchWriter, node: Node, x: str) -> list[str]:
     return [_back(q, dtype), _back(r, dtype)]
 
 
+def eigh(writer: TorchWriter, node: Node, x: str) -> list[str]:
+    """Of the lower triangle."""
+    values, vectors = writer.fresh("values"), writer.fresh("vectors")
+    writer.line(f"{values}, {vectors} = torch.linalg.eigh({x})")
+    return [values, f"{vectors} * {writer.helper('leading_factors')}({vectors})"]
+
+
+def svd(writer: TorchWriter, node: Node, x: str) -> list[str]:
+    """Both sides with the factors of the left one."""
+    u, s, v, factors = (writer.fresh(name) for name in ("u", "s", "v", "factors"))
+    writer.line(f"{u}, {s}, {v} = torch.linalg.svd({x}, full_matrices=False)")
+    writer.line(f"{factors} = {writer.helper('leading_factors')}({u})")
+    return [f"{u} * {factors}", s, f"{v} * {factors}.transpose(-2, -1)"]
+
+
+def eig(writer: TorchWriter, node: Node, x: str) -> list[str]:
+    """Complex numbers."""
+    values, vectors = writer.fresh("values"), writer.fresh("vectors")
+    writer.line(f"{values}, {vectors} = torch.linalg.eig({x})")
+    return [values, f"{vectors} * {writer.helper('leading_factors')}({vectors})"]
+
+
 def det(writer: TorchWriter, node: Node, x: str) -> str:
     """The product of the pivots."""
     dtype = node.result.dtype
@@ -67,5 +89,8 @@ RULES: dict[str, Rule] = {
     "cholesky": cholesky,
     "triangular_solve": triangular_solve,
     "qr": qr,
+    "eigh": eigh,
+    "svd": svd,
+    "eig": eig,
     "det": det,
 }

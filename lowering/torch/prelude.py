@@ -291,3 +291,15 @@ class Prelude:
         # NaN where the matrix is not positive definite
         factor, info = torch.linalg.cholesky_ex(a, upper=upper)
         return factor.masked_fill((info != 0).unsqueeze(-1).unsqueeze(-1), float("nan"))
+
+    def leading_factors(self, vectors: Tensor) -> Tensor:
+        # 1 or -1, or a number of size 1, that makes the first large element of each column positive
+        if vectors.shape[-2] == 0:
+            return torch.ones_like(vectors.sum(-2, keepdim=True))
+        size = vectors.abs()
+        large = size >= 0.99 * size.amax(-2, keepdim=True)
+        place = large.to(torch.int64).argmax(-2, keepdim=True)
+        leading = vectors.detach().gather(-2, place)
+        if torch.is_complex(vectors):
+            return leading.conj() / leading.abs()
+        return torch.where(leading < 0, -torch.ones_like(leading), torch.ones_like(leading))

@@ -234,6 +234,7 @@ _VIEWS: tuple[str, ...] = (
     "match_shape",
     "slice",
     "optimization_barrier",
+    "sharding_constraint",
     "dynamic_slice",
 )
 _VIEWS += ("real", "imag", "stop_gradient", "bitcast_convert", "convert", "remat", "composite", "cond", "while", "scan")

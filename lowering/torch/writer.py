@@ -47,7 +47,14 @@ _FLOAT8 = {
     "f8e5m2fnuz": "float8_e5m2fnuz",
 }
 #: Element types that torch does not have, and the way out.
-UNSUPPORTED_TYPES = {"f8e4m3b11fnuz": "torch has no such type; convert to float8_e4m3fnuz before"}
+UNSUPPORTED_TYPES = {
+    "f8e4m3b11fnuz": "torch has no such type; convert to float8_e4m3fnuz before",
+    **dict.fromkeys(
+        ("f8e4m3", "f8e3m4", "f8e8m0fnu", "f6e2m3fn", "f6e3m2fn", "f4e2m1fn"),
+        "torch does not compute with such a type; convert to float8_e4m3fn or wider before",
+    ),
+    **dict.fromkeys(("i2", "ui2"), "torch has no such type; convert to int8 before"),
+}
 
 #: Names that stand for something else in the source.
 NAMES = (

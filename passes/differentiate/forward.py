@@ -10,7 +10,7 @@ from ...ir.derivatives.rules import Tangent, known
 from ...ir.errors import PassError
 from ...ir.graph import Graph, Node, Value, clone
 from ...ir.opdef import ByDecomposition, ByRegions, as_tuple
-from ...ir.types import has_tangent
+from ...ir.types import has_tangent, same_type
 from .expand import call_of, decomposition, refuse
 
 
@@ -117,6 +117,6 @@ class Forward:
         for result, tangent in zip(results, tangents, strict=True):
             if tangent is None or not has_tangent(result.type):
                 continue
-            if tangent.type != result.type:
+            if not same_type(tangent.type, result.type):
                 raise PassError(f"the derivative of {node} has a tangent {tangent.type} for {result.type}")
             self.tangents[result] = tangent

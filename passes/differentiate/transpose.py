@@ -9,6 +9,7 @@ from ...ir.derivatives.rules import Tangent
 from ...ir.errors import PassError
 from ...ir.graph import Node, Value
 from ...ir.opdef import Linear, as_tuple
+from ...ir.types import same_type
 from .expand import call_of, decomposition, no_derivative
 
 
@@ -27,7 +28,7 @@ class Cotangents:
     def add(self, value: Value, cotangent: Tangent) -> None:
         if cotangent is None:
             return
-        if cotangent.type != value.type:
+        if not same_type(cotangent.type, value.type):
             raise PassError(f"a cotangent {cotangent.type} arrives for a value of {value.type} at {self.b.location}")
         before = self._sums.get(value)
         self._sums[value] = cotangent if before is None else self.b.add(before, cotangent)

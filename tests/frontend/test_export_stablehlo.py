@@ -15,7 +15,7 @@ from lamina import Spec, keras, ops
 from lamina.frontend.export.parameters import parameter_arrays
 from lamina.frontend.export.stablehlo import WEIGHTS, runner, save
 from lamina.ir import Module
-from lamina.ir.errors import ArgumentError, UnsupportedError
+from lamina.ir.errors import ArgumentError, FileFormatError, UnsupportedError
 from lamina.lowering import portable
 from lamina.lowering.portable import FORMATS
 from lamina.runtime import safetensors
@@ -117,6 +117,46 @@ def test_weights_beside_are_a_safetensors_file(tmp_path):
     np.testing.assert_array_equal(stored["mlp/dense/kernel"], net.layers[0].get_weights()[0])
     for name in stored:
         assert f'jax.arg_info = "{name}"' in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_weights_beside_are_loaded_and_state_goes_on(tmp_path, form):
+    net, x = mlp(), draw(5, 6)
+    module = lamina.trace(net, training=True)
+    lamina.export(module, tmp_path / "m.mlir", weights="beside", format=form)
+    loaded = lamina.load(tmp_path / "m.mlir")
+    assert loaded.main.input_names == ["features"] and loaded.main.output_names == ["probabilities"]
+    assert [p.name for p in loaded.main.parameters] == [p.name for p in module.main.parameters]
+    assert [u.parameter.name for u in loaded.main.updates] == [u.parameter.name for u in module.main.updates]
+    assert {p.name: p.key.trainable for p in loaded.main.parameters} == {
+        p.name: p.key.trainable for p in module.main.parameters
+    }
+    assert "unrealized" not in str(portable.program(module))
+    run, net_run = lamina.compile(loaded), lamina.compile(net, training=True)
+    for _ in range(2):  # the second call has the statistics and the seed that the first left
+        np.testing.assert_allclose(run(x), net_run(x), rtol=1e-5)  # sums in another order
+    held, own = parameter_arrays(loaded), parameter_arrays(module)
+    for name, array in own.items():
+        np.testing.assert_allclose(held[name], array, rtol=1e-5)
+
+
+def test_weights_beside_that_are_gone_or_of_another_model(tmp_path):
+    path, weights = tmp_path / "m.mlir", tmp_path / "m.safetensors"
+    lamina.export(mlp(), path, weights="beside")
+    stored = safetensors.decode(weights.read_bytes(), "weights")
+    with pytest.raises(FileFormatError, match=r"m\.safetensors is no safetensors file"):
+        weights.write_bytes(b"x")
+        lamina.load(path)
+    with pytest.raises(FileFormatError, match=r"m\.safetensors has no mlp/dense/kernel, which .*m\.mlir takes"):
+        weights.write_bytes(safetensors.encode({k: v for k, v in stored.items() if k != "mlp/dense/kernel"}))
+        lamina.load(path)
+    with pytest.raises(FileFormatError, match=r"mlp/dense/bias is float32\[3\], and .*m\.mlir takes f32\[8\]"):
+        weights.write_bytes(safetensors.encode({**stored, "mlp/dense/bias": np.zeros(3, np.float32)}))
+        lamina.load(path)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no file .*m\.safetensors.*keep the two together"):
+        lamina.load(path)
+    assert "mlp_dense_kernel" in lamina.from_stablehlo(path).main.input_names
 
 
 def test_state_is_an_argument_and_a_result_wherever_weights_are(tmp_path):

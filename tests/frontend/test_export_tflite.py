@@ -1,5 +1,6 @@
 """TensorFlow Lite files: the models of the suite by its interpreter, quantized and not, and what it lacks."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -102,6 +103,22 @@ def test_what_the_runtime_lacks_is_named_with_the_way_out(tmp_path):
     assert list(tmp_path.iterdir()) == []
     path = lamina.export(f, tmp_path / "model.tflite", specs=Spec((3, 3)), select_ops=True)
     assert path.stat().st_size > 0
+
+
+def test_the_converter_is_quiet_and_what_it_says_of_a_failure_is_kept(tmp_path, capfd, monkeypatch):
+    path = tmp_path / "m.tflite"
+    lamina.export(lambda x: x + 1, path, specs=Spec((3,)))
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+    with pytest.raises(UnsupportedError):
+        lamina.export(ops.erf, path, specs=Spec((3,)))
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(tflite, "_lacking", lambda message: None)  # as of a failure of another kind
+    with pytest.raises(Exception, match=r"tf\.Erf") as failure:
+        lamina.export(ops.erf, path, specs=Spec((3,)))
+    (note,) = failure.value.__notes__
+    assert note.startswith("TensorFlow Lite's converter said:") and "TF Select ops: Erf" in note
+    assert capfd.readouterr().err == ""
 
 
 def test_a_wrong_option_is_refused(tmp_path):

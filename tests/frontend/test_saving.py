@@ -380,12 +380,36 @@ def test_a_file_without_containers_in_containers(tmp_path):
     np.testing.assert_array_equal(fresh.blocks[0].get_weights()[0], mine.blocks[0].get_weights()[0])
 
 
-@pytest.mark.parametrize("suffix", [".h5"])
-def test_kinds_of_files_that_are_not_read_yet(tmp_path, suffix):
-    path = tmp_path / f"m{suffix}"
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("m.h5", "a model of Keras 2"),
+        ("m.pt", r"a TorchScript module by its name, which torch\.jit\.load reads"),
+        ("m.pt2", r"a program of torch\.export by its name, which torch\.export\.load reads"),
+        ("m.TFLITE", "a TensorFlow Lite model by its name, which the Interpreter of ai-edge-litert"),
+        ("m.safetensors", "a file of weights alone by its name, which safetensors reads"),
+        ("m.onnx", "an ONNX model by its name, which onnxruntime reads"),
+        ("folder", r"a TensorFlow SavedModel by its name, which tf\.saved_model\.load reads"),
+    ],
+)
+def test_what_is_no_file_of_ours_says_what_reads_it(tmp_path, name, said):
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+        path = path / "saved_model.pb"
     path.write_bytes(b"something")
-    with pytest.raises(UnsupportedError, match=r"'\.keras' files are supported"):
-        lamina.load(path)
+    with pytest.raises(UnsupportedError, match=rf"{said}.*load reads \.keras, \.lamina, \.mlir and \.mlirbc files"):
+        lamina.load(tmp_path / name)
+    with pytest.raises(UnsupportedError, match=said):
+        keras.models.load_model(tmp_path / name)
+
+
+def test_a_program_is_no_keras_model_and_a_folder_is_no_file(tmp_path):
+    (tmp_path / "m.mlir").write_text("module {}")
+    with pytest.raises(UnsupportedError, match=r"a StableHLO program by its name, which lamina\.load reads"):
+        keras.models.load_model(tmp_path / "m.mlir")
+    with pytest.raises(FileFormatError, match="is a folder, and no SavedModel"):
+        lamina.load(tmp_path)
 
 
 def test_wrong_names_and_paths(saved, tmp_path):

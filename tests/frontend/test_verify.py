@@ -159,6 +159,23 @@ def test_inputs_that_do_not_fit(model, inputs, error, said):
         lamina.verify(model, inputs, "numpy")
 
 
+def test_specs_say_what_is_traced_and_inputs_what_it_runs_on(model):
+    def f(x, y):
+        return {"sum": x + y}
+
+    specs = (Spec(("N", 4), name="left"), Spec((4,)))
+    report = lamina.verify(f, targets="xla", specs=specs, dims={"N": 5})
+    assert report.ok and report.inputs == {"left": "f32[5,4]", "y": "f32[4]"}
+    arrays = (np.ones((2, 4), np.float32), np.ones(4, np.float32))
+    report = lamina.verify(f, arrays, "xla", specs=specs)
+    assert report.ok and report.inputs == {"left": "f32[2,4]", "y": "f32[4]"} and report.seed is None
+    assert lamina.verify(model, targets="xla", specs=Spec((7, 8, 8, 2))).inputs == {"image": "f32[7,8,8,2]"}
+    with pytest.raises(ArgumentError, match="inputs are Specs, and specs are given, too"):
+        lamina.verify(f, specs, "xla", specs=specs)
+    with pytest.raises(ArgumentError, match="is traced already and takes no specs"):
+        lamina.verify(lamina.trace(f, *specs), targets="xla", specs=specs)
+
+
 def test_integers_may_stand_for_floats(model):
     report = lamina.verify(model, np.ones((2, 8, 8, 2), np.int64), "numpy")
     assert report.ok and report.inputs == {"image": "f32[2,8,8,2]"} and report.seed is None

@@ -236,6 +236,7 @@ EXAMPLES = {
     "lu": lambda draw: ([matrices(draw, square=False)], {}),
     "lu_solve": lu_solve,
     **{name: lambda draw: ([matrices(draw)], {}) for name in ("det", "slogdet")},
+    "pinv": lambda draw: ([matrices(draw, square=False).with_dtype("f32")], {"rcond": 1e-5}),
 }
 
 

@@ -128,7 +128,8 @@ def test_clamp_is_that_of_xla(dtype):
 
 # convert and bitcast_convert.
 
-CONVERTIBLE = [name for name in ELEMENT_TYPES if name not in ("i4", "ui4")]
+#: XLA does not run those of 2 and 6 bits; f4e2m1fn, without NaN and infinity, gets other numbers for these there.
+CONVERTIBLE = [n for n in ELEMENT_TYPES if n not in ("i4", "ui4", "i2", "ui2", "f6e2m3fn", "f6e3m2fn", "f4e2m1fn")]
 
 
 def source_values(dtype):

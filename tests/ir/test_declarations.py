@@ -14,7 +14,7 @@ from lamina.passes.differentiate.reverse_regions import RULES as REVERSE
 from lamina.passes.vectorize.regions import RULES as BATCHING
 
 OPERATIONS = [pytest.param(op, id=name) for name, op in sorted(OPS.items())]
-SOURCE = re.compile(r"\((.*)(StableHLO|CHLO|XLA|jax\.|keras\.|arXiv:|defined in |\b(19|20)\d\d\b)(.*)\)")
+SOURCE = re.compile(r"\((.*)(StableHLO|CHLO|Shardy|XLA|jax\.|keras\.|arXiv:|defined in |\b(19|20)\d\d\b)(.*)\)")
 
 
 @pytest.mark.parametrize("op", OPERATIONS)

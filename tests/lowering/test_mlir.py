@@ -32,7 +32,12 @@ def test_a_symbolic_dimension_is_open():
         assert str(mlir.tensor_type(TensorType("f32", (symbol("N"), 3)))) == "tensor<?x3xf32>"
 
 
-RUNNABLE = [name for name in ELEMENT_TYPES if name not in ("f8e4m3b11fnuz", "f8e4m3fnuz", "f8e5m2fnuz")]
+#: XLA does not run the others.
+RUNNABLE = [
+    name
+    for name in ELEMENT_TYPES
+    if name not in ("f8e4m3b11fnuz", "f8e4m3fnuz", "f8e5m2fnuz", "i2", "ui2", "f6e2m3fn", "f6e3m2fn")
+]
 
 
 @st.composite

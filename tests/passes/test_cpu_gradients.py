@@ -51,24 +51,48 @@ def test_weight_gradients_sum_over_the_last_axis(x, y, count):
     np.testing.assert_allclose(got, want, rtol=0, atol=8 * EPS * 64)
 
 
-def weight_gradient_of_computed(rows, width, also=True):
-    """A weight's gradient whose left factor is a sum; ``also``: which is a result too."""
+def weight_gradient_of_computed(rows, width, columns, also=True, right=0):
+    """A weight's gradient whose left factor is a sum, the right one its double ``right`` times.
+
+    ``also``: the left factor is a result too.
+    """
 
     def build(b, x, z, y):
         factor = b.add(x, z)
+        for _ in range(right):
+            y = b.add(y, y)
         product = b.dot_general(factor, y, lhs_contract=(0,), rhs_contract=(0,))
         return (product, factor) if also else product
 
-    return module_of(build, ("f32", (rows, width)), ("f32", (rows, width)), ("f32", (rows, 2)))
+    return module_of(build, ("f32", (rows, width)), ("f32", (rows, width)), ("f32", (rows, columns)))
 
 
-def test_left_factors_are_computed_before_they_are_read_by_columns():
-    module = weight_gradient_of_computed(4096, 64)
+@pytest.mark.parametrize(("columns", "right"), [(64, 0), (2, 3), (1, 0)])
+def test_the_factor_that_takes_more_to_compute_comes_last(columns, right):
+    module = weight_gradient_of_computed(4096, 64, columns, right=right)
     after, fired = rewritten(module)
-    assert fired == ["left_factor_in_memory"]
-    assert ops(after) == ["add", "optimization_barrier", "dot_general"]
-    want, got = both(module, after, normal(4096, 64), normal(4096, 64, seed=1), normal(4096, 2, seed=2))
-    np.testing.assert_array_equal(got, want)
+    assert fired == ["computed_factor_last"]
+    assert ops(after)[-3:] == ["dot_general", "optimization_barrier", "transpose"]
+    assert [v.shape for v in after.main.nodes[-3].operands] == [(4096, columns), (4096, 64)]
+    want, got = both(module, after, normal(4096, 64), normal(4096, 64, seed=1), normal(4096, columns, seed=2))
+    np.testing.assert_allclose(got, want, rtol=0, atol=8 * EPS * np.abs(want).max())
+
+
+def test_the_gradient_of_a_pointwise_kernel_reads_a_depthwise_result_once():
+    def build(b, x, depthwise, pointwise):
+        last = {"lhs_spec": (0, 2, 1), "rhs_spec": (2, 1, 0), "out_spec": (0, 2, 1)}
+        usual = {"strides": (1,), "lhs_dilation": (1,), "rhs_dilation": (1,), **last}
+        y = b.convolution(x, depthwise, padding=((1, 1),), feature_groups=16, **usual)
+        return b.convolution(y, pointwise, padding=((0, 0),), **usual)
+
+    graph = module_of(build, ("f32", (64, 256, 16)), ("f32", (3, 1, 16)), ("f32", (1, 16, 16))).main
+    back = vjp(graph, (False, False, True), (True,))
+    module, _ = run_pipeline(Module({"main": back}), "simplify")
+    after, fired = rewritten(module)
+    assert "computed_factor_last" in fired
+    arrays = [normal(64, 256, 16), normal(3, 1, 16, seed=1), normal(1, 16, 16, seed=2), normal(64, 256, 16, seed=3)]
+    for want, got in zip(evaluate(module, *arrays)[0], evaluate(after, *arrays)[0], strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=64 * EPS * np.abs(want).max())
 
 
 # Kernel gradients of depthwise convolutions: batch, image, channels; groups; kernel; filters of each group.
@@ -250,9 +274,10 @@ def test_any_max_pool_gradient(data):
         ("first_axis_made_last", weight_gradient((8, 128), (8, 128), 1), "it is small"),
         ("first_axis_made_last", weight_gradient((8192, 128), (8192, 64), 1), "copying"),
         ("first_axis_made_last", weight_gradient((64, 256), (64, 128), 1, "f64"), "not of float32"),
-        ("left_factor_in_memory", weight_gradient((8192, 64), (8192, 64), 1), "no result of elementwise"),
-        ("left_factor_in_memory", weight_gradient_of_computed(64, 64), "fewer than"),
-        ("left_factor_in_memory", weight_gradient_of_computed(4096, 64, also=False), "nothing else reads"),
+        ("computed_factor_last", weight_gradient((8192, 64), (8192, 64), 1), "is not computed"),
+        ("computed_factor_last", weight_gradient_of_computed(64, 64, 2), "fewer than"),
+        ("computed_factor_last", weight_gradient_of_computed(4096, 64, 64, also=False), "nothing else reads"),
+        ("computed_factor_last", weight_gradient_of_computed(4096, 64, 64, right=1), "as much to compute"),
         ("batch_groups_as_sums", kernel_gradient((2, 5, 4), (3, 2, 4), feature_groups=2), "wider than one"),
         ("batch_groups_as_sums", kernel_gradient((1, 200, 2), (122, 1, 2), feature_groups=2), "more than 121"),
         ("batch_groups_apart", kernel_gradient((2, 5, 4), (3, 2, 4), feature_groups=2), "less than"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lamina.ir import Builder, Graph, Module, TensorType, evaluate, parse, symbol, verify
 from lamina.ir.types import element_type
 from lamina.passes import explain, run_pipeline, specialize
+from lamina.passes.differentiate import vjp
 
 # Both forms round each axis once to the element type, weights and terms on the way to float32 or wider: a few units of
 # the largest element, times the sizes of the weights (at most 1.6 for lanczos5), for two or three axes.
@@ -211,3 +212,93 @@ lhs_spec=[0,1,2,3], rhs_spec=[3,2,0,1], out_spec=[0,1,2,3]} : f32[2,4,8,8]
     (want,), _ = evaluate(parse(text), x, parameters=parameters)
     (got,), _ = evaluate(after, x, parameters=parameters)
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+
+
+# Derivatives: products with matrices of known numbers.
+
+
+def resize_gradient(*arguments):
+    """The cotangent of what is resized, from that of the result."""
+    back = vjp(resize(*arguments).main, (True,), (True,))
+    cotangent = back.outputs[-1]
+    back.outputs, back.output_names = [cotangent], [""]
+    module, _ = run_pipeline(Module({"main": back}), "simplify", verify=True)
+    return module
+
+
+def gradients_of(module, x, cotangent):
+    arrays = [a.astype(v.dtype) for a, v in zip((x, cotangent), module.main.inputs, strict=True)]
+    return evaluate(module, *arrays)[0][0]
+
+
+def summed(module):
+    after, (record,) = run_pipeline(module, "cpu", verify=True)
+    return after, [fired.rule for fired in record.fired]
+
+
+@pytest.mark.parametrize("element", ["f32", "f64", "f16", "bf16"])
+@pytest.mark.parametrize(
+    ("old", "new", "method"),
+    [
+        ((2, 8, 6, 3), (2, 16, 12, 3), "bilinear"),
+        ((2, 8, 6, 3), (2, 8, 15, 3), "bilinear"),
+        ((2, 32, 30, 3), (2, 64, 9, 3), "bicubic"),
+        ((48, 3), (96, 3), "lanczos3"),
+    ],
+)
+def test_gradients_are_sums(old, new, method, element):
+    before = resize_gradient(old, new, method, False, element)
+    after, fired = summed(before)
+    assert set(fired) == {"known_band_as_sums"}
+    assert "dot_general" not in ops(after)
+    draw = np.random.default_rng(0)
+    x, cotangent = draw.uniform(-2, 2, old), draw.uniform(-2, 2, new)
+    want, got = gradients_of(before, x, cotangent), gradients_of(after, x, cotangent)
+    assert got.dtype == want.dtype and got.shape == want.shape
+    # Each element takes part in several new ones; their weights together are at most twice the axes' ratio.
+    bound = ULPS * float(ml_dtypes.finfo(want.dtype).eps) * 2 * 8
+    np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), rtol=0, atol=bound)
+
+
+def test_a_sum_is_taken_where_the_array_lies():
+    """Two axes take two products, each of which turns the array; of the sums none does."""
+    before = resize_gradient((2, 8, 6, 3), (2, 16, 12, 3))
+    after = run_pipeline(before, "cpu,simplify")[0]
+    assert ops(before).count("transpose") > 1 and "transpose" not in ops(after)
+
+
+def product(matrix, x=(8, 3), dtype="f32", rows=0, first=False):
+    graph = Graph()
+    b = Builder(graph)
+    value = graph.add_input(TensorType(dtype, x), "x")
+    w = graph.add_input(TensorType(dtype, (8, 8)), "w") if matrix is None else b.constant(matrix, dtype)
+    if first:
+        graph.outputs = [b.dot_general(w, value, lhs_contract=(rows,), rhs_contract=(0,))]
+    else:
+        graph.outputs = [b.dot_general(value, w, lhs_contract=(0,), rhs_contract=(rows,))]
+    return Module({"main": graph})
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_constant_band_is_summed(rows, first):
+    matrix = np.eye(8, k=1) + 3 * np.eye(8, k=-1)
+    before = product(matrix, rows=rows, first=first)
+    after, fired = summed(before)
+    assert fired == ["known_band_as_sums"]
+    assert_same_results(before, after)
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (product(None), "follows from constants"),
+        (product(np.ones((8, 8))), "takes much of the axis"),
+        (product(np.zeros((8, 8))), "takes much of the axis"),
+        (product(np.eye(8), dtype="i32"), "one type of floats"),
+        (product(np.eye(8), x=(8, H)), "open"),
+    ],
+)
+def test_where_a_product_stays(module, reason):
+    assert any(reason in miss.reason for miss in explain(module, "known_band_as_sums"))
+    assert not summed(module)[1]

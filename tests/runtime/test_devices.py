@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from lamina.ir.errors import DeviceError
-from lamina.runtime.devices import device_name, find_device, list_devices
+from lamina.runtime.devices import Memory, device_name, devices, find_device, list_devices, memory_of
 
 
 def test_the_cpu_is_always_listed():
@@ -31,3 +31,33 @@ def test_an_absent_device_is_an_error_that_lists_those_present(name):
     with pytest.raises(DeviceError, match="cpu:0") as caught:
         find_device(name)
     assert repr(name) in str(caught.value)
+
+
+def test_devices_are_listed_with_their_names_and_one_default():
+    found = devices()
+    assert [d.name for d in found] == [device_name(d) for d in list_devices()]
+    assert [find_device(d.name) for d in found if d.default] == [find_device()]
+
+
+def test_a_cpu_counts_no_memory():
+    assert memory_of(find_device("cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("stats", "memory", "text"),
+    [
+        (
+            {"bytes_in_use": 2**30, "peak_bytes_in_use": 3 * 2**29, "bytes_limit": 2**34, "num_allocs": 7},
+            Memory(2**30, 3 * 2**29, 2**34),
+            "1.00 GiB in use, 1.50 GiB at most, 16.00 GiB in all",
+        ),
+        ({"bytes_in_use": 0}, Memory(0, None, None), "0.00 GiB in use"),
+    ],
+)
+def test_memory_is_what_the_platform_tells(stats, memory, text):
+    class Device:
+        def memory_stats(self):
+            return stats
+
+    assert memory_of(Device()) == memory
+    assert str(memory_of(Device())) == text

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ....ir.errors import ArgumentError
+from ...distribution.current import distribution
 from .adapter import DataAdapter
 from .arrays import ArrayAdapter, all_arrays, train_validation_split
 from .batches import (
@@ -63,7 +64,8 @@ def get_data_adapter(
     if is_tf_dataset(x):
         _refuse_targets("tf.data.Dataset", y, sample_weight)
         _warn_of_shuffle("tf.data.Dataset", shuffle, "Shuffle it with its method .shuffle(buffer_size)")
-        return TFDatasetAdapter(x, class_weight)
+        chosen = distribution()
+        return TFDatasetAdapter(x if chosen is None else chosen.distribute_dataset(x), class_weight)
     if isinstance(x, PyDataset):
         _refuse_targets("PyDataset", y, sample_weight)
         if x.num_batches is None:

@@ -13,11 +13,14 @@ class DataAdapter:
         num_batches: batches of an epoch; None where that is not known before.
         batch_size: samples of a batch; None where it is not known.
         partial_batch_size: samples of a shorter last batch; None where there is none, or it is not known.
+        keeps_batches: whether a batch that was given stays as it is while later ones are made; else it is copied, since
+            a generator may fill one array again and again.
     """
 
     num_batches: int | None = None
     batch_size: int | None = None
     partial_batch_size: int | None = None
+    keeps_batches: bool = False
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError(f"{type(self).__name__} defines no __iter__")

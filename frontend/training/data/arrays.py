@@ -75,6 +75,8 @@ class ArrayAdapter(DataAdapter):
         ArgumentError: another argument does not fit.
     """
 
+    keeps_batches = True
+
     def __init__(
         self,
         x: Any,

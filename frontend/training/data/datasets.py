@@ -73,6 +73,8 @@ class ArrayDatasetAdapter(DataAdapter):
         ArgumentError: it gives single samples.
     """
 
+    keeps_batches = True
+
     def __init__(self, dataset: ArrayDataset) -> None:
         if dataset.batch_size is None:
             raise ArgumentError("the dataset gives single samples, and training takes batches: use dataset.batch(32)")

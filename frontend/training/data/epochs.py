@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import numpy as np
+
 from ....ir.errors import ArgumentError
+from ..shares import agree_on_batches, are_shared, types_of
 from .adapter import DataAdapter
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """The batches of one execution as the loop is given them, how many they are; or why there are none. ``types`` are
+    those of their arrays, where several processes have to agree on them."""
+
+    count: int = 0
+    batches: Any = None
+    error: Exception | None = None
+    types: list[str] = field(default_factory=list)
+
+
+def _own(x: Any) -> Any:
+    """An array that nobody else writes to. NumPy copies it at once, while ``jax.device_put`` may read it later."""
+    return np.array(x) if isinstance(x, np.ndarray) else x
 
 
 class EpochIterator:
@@ -25,6 +46,8 @@ class EpochIterator:
 
     Attributes:
         adapter: the source.
+        place: ``batches of one execution -> what the loop is given``, such as arrays that are on the device.
+        purpose: what the batches are for, in messages.
         ran_out: whether the last epoch ended before it should.
     """
 
@@ -52,6 +75,10 @@ class EpochIterator:
         self._known = self.adapter.num_batches
         self._current: Iterator[Any] | None = None
         self._seen = 0  # batches taken from the current iterator
+        self.place: Callable[[list[Any]], Any] = list
+        self.purpose = "an epoch"
+        self._room = 0  # batches that the next execution may take
+        self._ahead: _Taken | None = None
 
     @property
     def num_batches(self) -> int | None:
@@ -87,9 +114,19 @@ class EpochIterator:
         """Start the source from its beginning."""
         self._current = None
         self._seen = 0
+        self._ahead = None
 
-    def enumerate_epoch(self) -> Iterator[tuple[int, int, list[Any]]]:
-        """One epoch: ``(first step, last step, batches)``, each with up to ``steps_per_execution`` batches.
+    def fetch(self) -> None:
+        """Take the batches of the next execution now, so that the source makes them while the device is at work.
+
+        They come in their turn, and so does an error of the source. No other batch is taken before.
+        """
+        if self._room and self._ahead is None:
+            self._ahead = self._take(self._room)
+
+    def enumerate_epoch(self) -> Iterator[tuple[int, int, Any]]:
+        """One epoch: ``(first step, last step, batches)``, each with up to ``steps_per_execution`` batches, as
+        :attr:`place` gives them.
 
         Where the data ends before ``steps_per_epoch`` is reached, or there is none left at all, a warning says so, as
         in Keras, and ``ran_out`` is set.
@@ -99,27 +136,47 @@ class EpochIterator:
         try:
             yield from self._steps()
         finally:
+            self._room = 0
             self.adapter.on_epoch_end()
 
     __iter__ = enumerate_epoch
 
-    def _steps(self) -> Iterator[tuple[int, int, list[Any]]]:
+    def _steps(self) -> Iterator[tuple[int, int, Any]]:
         wanted = self.steps_per_epoch
         if self._current is None or wanted is None:
-            self._current, self._seen = iter(self.adapter), 0
+            self.reset()
+            self._current = iter(self.adapter)
         step = 0
-        while wanted is None or step < wanted:
-            room = self.steps_per_execution if wanted is None else min(self.steps_per_execution, wanted - step)
-            batches = list(itertools.islice(self._current, room))
-            self._seen += len(batches)
-            if batches:
-                yield step, step + len(batches) - 1, batches
-                step += len(batches)
-            if len(batches) < room:
+        while room := self._room_after(step):
+            taken, self._ahead = self._ahead or self._take(room), None
+            agree_on_batches(f"step {step} of {self.purpose}", taken.count, taken.types, taken.error)
+            if taken.error is not None:
+                raise taken.error
+            self._seen += taken.count
+            if taken.count:
+                self._room = self._room_after(step + taken.count) if taken.count == room else 0
+                yield step, step + taken.count - 1, taken.batches
+                step += taken.count
+            if taken.count < room:
                 self._ended(step)
                 return
         if self._known is not None and self._seen >= self._known:
             self.reset()
+
+    def _room_after(self, step: int) -> int:
+        """How many batches the execution after so many steps of the epoch takes."""
+        left = self.steps_per_execution if self.steps_per_epoch is None else self.steps_per_epoch - step
+        return min(self.steps_per_execution, left)
+
+    def _take(self, room: int) -> _Taken:
+        assert self._current is not None
+        try:
+            taken = itertools.islice(self._current, room)
+            batches = list(taken) if self.adapter.keeps_batches else [jax.tree.map(_own, batch) for batch in taken]
+            types = types_of(batches) if are_shared() else []
+            return _Taken(len(batches), self.place(batches) if batches else None, types=types)
+        except Exception as error:  # raised in its turn
+            return _Taken(error=error)
 
     def _ended(self, step: int) -> None:
         """The source is through."""

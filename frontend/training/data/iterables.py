@@ -93,6 +93,8 @@ class TFDatasetAdapter(DataAdapter):
         class_weight: weight by class, for batches ``(x, y)``.
     """
 
+    keeps_batches = True
+
     def __init__(self, dataset: Any, class_weight: Mapping[int, float] | None = None) -> None:
         self._dataset = dataset
         self._class_weight = class_weight

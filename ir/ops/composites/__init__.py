@@ -15,5 +15,6 @@ for _topic in (
     "resize",
     "recurrent",
     "factorization",
+    "spectral",
 ):
     _importlib.import_module(f".{_topic}", __name__)

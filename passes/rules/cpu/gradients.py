@@ -42,6 +42,10 @@ LEAST_ROWS = 128
 MOST_TERMS_A_ROW = 32
 #: Fewer elements of a factor are as soon computed in any order.
 LEAST_COMPUTED = 1 << 18
+#: Operations that one factor is made of, at most, as far as they are counted.
+MOST_COUNTED = 64
+#: What XLA fuses beside elementwise operations.
+_FUSED = ("broadcast_in_dim", "concatenate", "pad", "reshape", "select", "slice", "transpose")
 #: Places of a window beyond which choosing among them is no faster.
 MOST_PLACES = 25
 
@@ -86,31 +90,54 @@ def first_axis_made_last(r: Rewriter, node: Node) -> Value | NoMatch:
 
 
 @rule("dot_general")
-def left_factor_in_memory(r: Rewriter, node: Node) -> Value | NoMatch:
-    """What such a product sums over very many rows of is computed before: XLA reads the left factor by columns, and
-    would compute it in that order, in plain loops.
+def computed_factor_last(r: Rewriter, node: Node) -> Value | NoMatch:
+    """Of such a product's factors the one that takes more to compute becomes the right one; the result is transposed.
+
+    XLA copies the left factor to transpose it, and fuses into the copy what computes the factor: all that is done
+    again, column by column.
     """
     (x, y), a = node.operands, node.attributes
     if not _sums_over_first_axes(node):
         return _OTHER_AXES
-    computed = _computed(x)
-    if computed is None:
-        return NoMatch("its left factor is no result of elementwise operations")
-    if r.single_use(computed) and r.single_use(x):
-        return NoMatch("nothing else reads its left factor, which then is computed as it is copied")
-    if not x.type.is_static or math.prod(x.shape) < LEAST_COMPUTED:
-        return NoMatch(f"its left factor is of open size, or has fewer than {LEAST_COMPUTED} elements")
-    factor = r.optimization_barrier(computed)
-    if x is not computed:
-        factor = r.reshape(factor, shape=x.shape)
-    return r.dot_general(factor, y, **a)
+    if not (x.type.is_static and y.type.is_static):
+        return NoMatch("its sizes are open")
+    count = len(a["lhs_contract"])
+    rows, columns = (math.prod(v.shape[count:]) for v in (x, y))
+    if math.prod(x.shape) < LEAST_COMPUTED:
+        return NoMatch(f"its left factor has fewer than {LEAST_COMPUTED} elements")
+    if not _is_computed_elsewhere(r, x):
+        return NoMatch("its left factor is not computed, or nothing else reads it")
+    if rows * (1 + _operations(x)) <= columns * (1 + _operations(y)):
+        return NoMatch("its right factor takes as much to compute and to copy")
+    attributes = {**a, "lhs_contract": a["rhs_contract"], "rhs_contract": a["lhs_contract"]}
+    product = r.optimization_barrier(r.dot_general(y, x, **attributes))  # else XLA exchanges the factors again
+    left, right = x.rank - count, y.rank - count
+    return r.transpose(product, permutation=(*range(right, left + right), *range(right)))
 
 
-def _computed(x: Value) -> Value | None:
-    """``x``, or what it is a view of, if an elementwise operation gives it."""
+def _is_computed_elsewhere(r: Rewriter, x: Value) -> bool:
+    """Whether ``x``, or what it is a view of, is the result of what XLA fuses, and others take it."""
+    shared = not r.single_use(x)
     if (view := produced_by(x, "reshape")) is not None:
         x = view.operands[0]
-    return x if x.producer is not None and x.producer.op.elementwise else None
+        shared = shared or not r.single_use(x)
+    return shared and x.producer is not None and _is_fused(x.producer)
+
+
+def _is_fused(node: Node) -> bool:
+    return node.op.elementwise or node.op.name in _FUSED
+
+
+def _operations(x: Value) -> int:
+    """How many elementwise operations XLA fuses into one that reads ``x``; no more are counted than say enough."""
+    found: set[Node] = set()
+    reached = [x]
+    while reached and len(found) < MOST_COUNTED:
+        node = reached.pop().producer
+        if node is not None and node not in found and _is_fused(node):
+            found.add(node)
+            reached += node.operands
+    return sum(node.op.elementwise for node in found)
 
 
 def _under(r: Rewriter, x: Value, shape: Sequence[DimLike]) -> Value:
@@ -358,8 +385,8 @@ def _interleaved(r: Rewriter, phases: list[Value], lengths: Sequence[int], strid
 
 
 RULES: list[Rule] = [
+    computed_factor_last,
     first_axis_made_last,
-    left_factor_in_memory,
     batch_groups_as_sums,
     batch_groups_apart,
     whole_window_as_product,

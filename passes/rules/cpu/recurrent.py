@@ -204,11 +204,8 @@ def _over_chunk(node: Node, place: int, dot: Node, steps: int) -> Graph:
     ]
     b = Builder(outer)
     x, kernel = inputs[place], inputs[body.inputs.index(dot.operands[1])]
-    rows, size = static_shape(x.type)[1:]
-    with b.at(dot.location):
-        flat = b.reshape(x, shape=(steps * rows, size))
-        (z,) = b.emit(dot.op, [flat, kernel], dot.attributes)
-        inputs[place] = b.reshape(z, shape=(steps, *dot.result.shape))
+    with b.at(dot.location):  # steps and rows stay apart: XLA can't split rows of a batch that are one with steps
+        (inputs[place],) = b.emit(dot.op, [x, kernel], {**dot.attributes, "lhs_contract": (2,)})
     with b.at(node.location):
         outer.outputs = list(
             b.emit(node.op, inputs, {**node.attributes, "length": steps}, [_without(body, place, dot)])

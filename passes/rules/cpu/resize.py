@@ -12,15 +12,21 @@ import numpy as np
 
 from ....ir.builder import Builder
 from ....ir.evaluate import evaluate
-from ....ir.graph import Graph, Node, Value
+from ....ir.graph import Graph, Node, Value, clone_node
 from ....ir.ops.composites.resize import resize_by_matrices, resize_weights, resized_axes, take_known
 from ....ir.ops.composites.rules import wide
-from ....ir.types import element_type, static_shape
+from ....ir.types import element_type, is_float, static_shape
+from ...patterns import produced_by
 from ...rewrite import NoMatch, Rewriter, Rule, rule
 
 # Measured (benchmarks/rewrites_resize.py): so many elements are cheaper to sum up than any matrix product, so many more
 # while the axis is this many times as long. Along the last axis gathers are slow and products need no turning.
 _FEW, _MORE, _TIMES, _TIMES_LAST = 6, 16, 4, 128
+
+#: A matrix of more elements, or made by more operations, is not looked at.
+MOST_ELEMENTS, MOST_OPERATIONS = 1 << 18, 128
+#: What matrices of known numbers are made of, beside elementwise operations.
+_MADE_OF = ("broadcast_in_dim", "constant", "iota", "reduce", "reduce_sum", "reshape", "select", "transpose")
 
 
 @cache
@@ -88,4 +94,56 @@ def resize_by_sums(r: Rewriter, node: Node) -> Value | NoMatch:
     return x
 
 
-RULES: list[Rule] = [resize_by_sums]
+@rule("dot_general")
+def known_band_as_sums(r: Rewriter, node: Node) -> Value | NoMatch:
+    """A product with a matrix of known numbers, mostly zeros, becomes such sums: the derivative of a resize is one."""
+    a, sides = node.attributes, list(zip(node.operands, ("lhs_contract", "rhs_contract"), strict=True))
+    if a["lhs_batch"] or len(a["lhs_contract"]) != 1:
+        return NoMatch("it sums over more than one axis, or has batch dimensions")
+    if not is_float(node.result.dtype) or {v.dtype for v in node.operands} != {node.result.dtype}:
+        return NoMatch("the factors and the result are not of one type of floats")
+    found = [(axes, _known(w)) for w, axes in sides if w.rank == 2]
+    axes, matrix = next((pair for pair in found if pair[1] is not None), ("", None))
+    if matrix is None:
+        return NoMatch("neither factor is a matrix that follows from constants, or it is large")
+    x, (axis,) = next((v, a[other]) for v, other in sides if other != axes)
+    if not x.type.is_static or 0 in x.shape:
+        return NoMatch("the sizes are open, or there are no elements")
+    matrix = matrix.T if a[axes] == (1,) else matrix
+    if not matrix.any() or not _sums_pay(_taps(matrix)[1], len(matrix), axis == x.rank - 1):
+        return NoMatch("a matrix product is as fast: each sum takes much of the axis")
+    others = [i for i in range(x.rank) if i != axis]
+    order = [*others, axis] if axes == "rhs_contract" else [axis, *others]
+    while (turned := produced_by(x, "transpose")) is not None:  # as it lies in memory, where no axis has to move
+        permutation = turned.attributes["permutation"]
+        x, axis, order = turned.operands[0], permutation[axis], [permutation[i] for i in order]
+    total = _sum_of_taps(r, r.optimization_barrier(x), axis, matrix)
+    return r.transpose(total, permutation=tuple(order))
+
+
+def _known(x: Value) -> np.ndarray | None:
+    """The value of ``x`` if it follows from constants in few operations."""
+    found: dict[Node, bool] = {}
+
+    def follows(value: Value) -> bool:
+        node, type_ = value.producer, value.type
+        if node is None or not type_.is_static or type_.size > MOST_ELEMENTS:
+            return False
+        if node not in found:
+            if len(found) == MOST_OPERATIONS or not (node.op.elementwise or node.op.name in _MADE_OF):
+                return False
+            found[node] = False
+            found[node] = all(map(follows, node.operands))
+            order.append(node)
+        return found[node]
+
+    order: list[Node] = []
+    if not follows(x):
+        return None
+    graph, new = Graph(), dict[Value, Value]()
+    graph.nodes = [clone_node(node, [new[v] for v in node.operands], new) for node in order]
+    graph.outputs = [new[x]]
+    return evaluate(graph)[0][0]
+
+
+RULES: list[Rule] = [resize_by_sums, known_band_as_sums]

@@ -13,7 +13,7 @@ import numpy as np
 from ....ir.builder import Builder
 from ....ir.graph import Graph, Node, Value
 from ....ir.regions import simple_comparator
-from ....ir.types import BOOL, I32, TensorType, bit_width, is_complex, is_float, is_unsigned
+from ....ir.types import BOOL, I32, TensorType, bit_width, has_ordered_bits, is_complex, is_float, is_unsigned
 from ...rewrite import NoMatch, Rewriter, Rule, rule
 
 #: With fewer elements than this, what is done before and after the sort takes longer than it saves.
@@ -24,7 +24,7 @@ _FEW = f"it sorts fewer than {FEWEST} elements, or along an open dimension"
 @rule("sort")
 def sort_as_integers(r: Rewriter, node: Node) -> Value | NoMatch | None:
     """Floats in their total order sort as the integers of their bits."""
-    if len(node.operands) != 1 or not is_float(node.result.dtype):
+    if len(node.operands) != 1 or not is_float(node.result.dtype) or not has_ordered_bits(node.result.dtype):
         return None
     found = simple_comparator(node.regions[0])
     if found is None:
@@ -49,8 +49,8 @@ def sort_packed(r: Rewriter, node: Node) -> tuple[Value, ...] | NoMatch | None:
     key = node.operands[place]
     if len(node.operands) == 1 and (total_order or not is_float(key.dtype)):
         return None
-    if is_complex(key.dtype):
-        return NoMatch("the comparator is not one of real numbers")
+    if is_complex(key.dtype) or (is_float(key.dtype) and not has_ordered_bits(key.dtype)):
+        return NoMatch("the key has no integers in its order")
     if not _is_worth_it(node):
         return NoMatch(_FEW)
     bits = int(shape[axis] - 1).bit_length()
