@@ -126,6 +126,7 @@ def test_derivatives_against_differences(name):
     np.testing.assert_allclose((gradient * np.asarray(way)).sum(), expected, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_second_derivatives_of_pinv_and_eigenvalues():
     for own, theirs, x in (
         (lambda x: ops.sum(ops.pinv(x) ** 3), lambda x: jnp.sum(jnp.linalg.pinv(x) ** 3), draw(4, 2)),
@@ -184,6 +185,7 @@ else:
 """
 
 
+@pytest.mark.long
 def test_a_process_that_lowered_nothing_runs_lapack_s_functions(tmp_path):
     environment = {**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
 
