@@ -1,5 +1,4 @@
-"""The command line: ``lamina demo | dump | run | bench | export | verify | compile | devices |
-launch``.
+"""The command line: ``lamina demo | dump | run | bench | export | verify | compile | devices | launch``.
 
 Exit status 0; 1 with one clear message on standard error; 2 for wrong usage. Whatever takes long to import is imported
 inside the commands, so that ``lamina --help`` answers at once.
@@ -7,31 +6,31 @@ inside the commands, so that ``lamina --help`` answers at once.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import os
 import sys
 import traceback
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__
+from .cli_files import (
+    arguments_of,
+    check_output,
+    compile_model,
+    in_place,
+    load_model,
+    read_input,
+    size_text,
+    type_text,
+    write_arrays,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
-    from .compiled import Compiled
-
-#: Endings of files that name a model; of those after .mlirbc lamina.load says that it does not read them.
-_FILES = (
-    ".keras", ".lamina", ".mlir", ".mlirbc", ".h5", ".hdf5", ".pb", ".pt", ".pt2", ".pth", ".onnx", ".tflite",
-    ".safetensors",
-)  # fmt: skip
 _DEBUG = f"{__name__}.debug"
 
 
@@ -267,7 +266,7 @@ def dump(
     if layouts and mesh is None:
         raise click.UsageError("--layout goes with --mesh")
     with _laid_over(mesh, layouts):
-        compiled = _compile(_load(model), pipeline=pipeline, keep_graphs=after is not None)
+        compiled = compile_model(load_model(model), pipeline=pipeline, keep_graphs=after is not None)
     if after is not None:
         at = graph_after(compiled, after)
         stage = f"after {after}"
@@ -303,20 +302,20 @@ def run(model: str, inputs: tuple[str, ...], output: str | None, device: str | N
     from .runtime.errors import xla_errors
 
     if output is not None:
-        _check_output(output)
-    given = [_read_input(text) for text in inputs]
-    subject = _load(model, [array for _, array in given])
-    compiled = _compile(subject, [array for _, array in given], device=device, pipeline=pipeline)
+        check_output(output)
+    given = [read_input(text) for text in inputs]
+    subject = load_model(model, [array for _, array in given])
+    compiled = compile_model(subject, [array for _, array in given], device=device, pipeline=pipeline)
     with xla_errors(f"running {model}"):
-        results = jax.block_until_ready(compiled(*_arguments(compiled, given)))
+        results = jax.block_until_ready(compiled(*arguments_of(compiled, given)))
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
     names = [name or f"output_{i}" for i, name in enumerate(compiled.graph.main.output_names or [""] * len(leaves))]
     if output is None:
         for name, leaf in zip(names, leaves, strict=True):
-            click.echo(f"{name}: {_type(leaf)}\n{leaf}")
+            click.echo(f"{name}: {type_text(leaf)}\n{leaf}")
     else:
-        _write(output, dict(zip(names, leaves, strict=True)))
-        click.echo(f"{output}: " + ", ".join(f"{n}: {_type(leaf)}" for n, leaf in zip(names, leaves, strict=True)))
+        write_arrays(output, dict(zip(names, leaves, strict=True)))
+        click.echo(f"{output}: " + ", ".join(f"{n}: {type_text(leaf)}" for n, leaf in zip(names, leaves, strict=True)))
 
 
 @main.command()
@@ -330,8 +329,8 @@ def bench(model: str, dims: dict[str, int], runs: int, device: str | None, pipel
     """Time MODEL on random inputs: compilation, and calls with inputs that are on the device already."""
     from .frontend.timing import format_timing, measure
 
-    subject = _load(model)
-    click.echo(format_timing(measure(lambda: _compile(subject, device=device, pipeline=pipeline), dims, runs)))
+    subject = load_model(model)
+    click.echo(format_timing(measure(lambda: compile_model(subject, device=device, pipeline=pipeline), dims, runs)))
 
 
 @main.command()
@@ -363,8 +362,8 @@ def export(
     target = target or target_of_path(Path(output), "--to").name
     if weights is not None:
         settings["weights"] = weights
-    export_(_load(model), output, target, dims=dims, **settings)
-    click.echo(f"{output}: {_size(Path(output))}")
+    export_(load_model(model), output, target, dims=dims, **settings)
+    click.echo(f"{output}: {size_text(Path(output))}")
 
 
 @main.command()
@@ -401,9 +400,9 @@ def verify(
 
     from .frontend.verify import verify as verify_
 
-    given = [_read_input(text) for text in inputs]
-    subject = _load(model, [array for _, array in given])
-    arrays = _placed(subject, given, settings) if given else None
+    given = [read_input(text) for text in inputs]
+    subject = load_model(model, [array for _, array in given])
+    arrays = in_place(subject, given, settings) if given else None
     names = None if targets is None else [name.strip() for name in targets.split(",")]
     report = verify_(subject, arrays, names, dims=dims, seed=seed, bounds=bounds, **settings)
     if as_json:
@@ -444,11 +443,11 @@ def compile_(
 
     if output is not None and not output.endswith(".lamina"):
         raise click.UsageError(f"-o {output}: what is written is a .lamina file")
-    compiled = compile_named(_load(model), target, y, pipeline=pipeline, **settings)
+    compiled = compile_named(load_model(model), target, y, pipeline=pipeline, **settings)
     click.echo(json.dumps(compiled.describe(**dims), indent=1) if as_json else report(compiled, **dims))
     if output is not None:
         compiled.save(output, True, **dims)
-        click.echo(f"{output}: {_size(Path(output))}", err=as_json)
+        click.echo(f"{output}: {size_text(Path(output))}", err=as_json)
 
 
 @main.command()
@@ -503,219 +502,3 @@ def _laid_over(mesh: dict[str, int] | None, layouts: dict[str, tuple[str | None,
     for path, axes in layouts.items():
         layout_map[path] = axes
     return distribution.ModelParallel(layout_map=layout_map).scope()
-
-
-def _load(name: str, arrays: Sequence[np.ndarray] = ()) -> Any:
-    """What MODEL names. A function with arguments is taken as it is where ``arrays`` say what its arguments are."""
-    from .ir.errors import ArgumentError, FileFormatError, LaminaError
-
-    path = Path(name)
-    suffix = path.suffix.lower()
-    if suffix in _FILES or path.is_dir():
-        from .frontend.saving.models import load
-
-        try:
-            return load(name)
-        except LaminaError as error:
-            if name in str(error):
-                raise
-            raise FileFormatError(f"{name}: {error}") from error
-    module, colon, attribute = name.partition(":")
-    if not colon or not attribute or "/" in module or os.sep in module:
-        problem = "is a file of a kind that lamina does not read" if path.exists() else "is neither file nor attribute"
-        raise ArgumentError(f"{name!r} {problem}; MODEL is a .keras, .lamina or .mlir file, or module:attribute")
-    return _built(_attribute(module, attribute), name, bool(arrays))
-
-
-def _attribute(module: str, attribute: str) -> Any:
-    from .ir.errors import ArgumentError
-
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does: the user's module is found where the user is
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module == error.name or module.startswith(error.name + ".")):
-            raise ArgumentError(f"there is no module {module!r}, neither here nor installed") from None
-        raise
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            public = [n for n in vars(found) if not n.startswith("_")] if hasattr(found, "__dict__") else []
-            raise ArgumentError(
-                f"{module} has no attribute {attribute!r}; it has "
-                f"{', '.join(public[:12]) or 'none'}{', ...' if len(public) > 12 else ''}"
-            )
-        found = getattr(found, part)
-    return found
-
-
-def _built(subject: Any, name: str, has_arrays: bool) -> Any:
-    """``subject``; what it returns if it is a function without arguments."""
-    from .ir import Graph, Module
-    from .ir.errors import ArgumentError
-
-    if not callable(subject):
-        if isinstance(subject, Graph | Module):
-            return subject
-        raise ArgumentError(
-            f"{name} is a {type(subject).__name__}; expected a model, a layer, a function, a traced "
-            "module or a compiled program"
-        )
-    if not inspect.isfunction(subject):
-        return subject
-    needed = [
-        p.name
-        for p in inspect.signature(subject).parameters.values()
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    if not needed:
-        return _built(subject(), name, has_arrays)
-    if not has_arrays:
-        raise ArgumentError(
-            f"the shapes of {', '.join(needed)} of the function {name} are not known; name instead a "
-            "function without arguments that returns lamina.compile(function, lamina.Spec(...))"
-        )
-    return subject
-
-
-def _compile(subject: Any, arrays: Sequence[np.ndarray] = (), **options: Any) -> Compiled:
-    from .compiled import Compiled
-    from .frontend.api import compile as compile_
-
-    if isinstance(subject, Compiled):
-        return subject
-    return compile_(subject, *(arrays if inspect.isfunction(subject) else ()), **options)
-
-
-# Files
-
-
-def _read_input(text: str) -> tuple[str, np.ndarray]:
-    """Name (or "") and array of ``x.npy`` or ``name=x.npy``."""
-    import numpy as np
-
-    from .ir.errors import FileFormatError
-
-    name, equals, path = text.partition("=")
-    if not equals or not name.isidentifier() or Path(text).exists():
-        name, path = "", text
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        raise FileFormatError(f"{path}: not an array that np.save wrote, or damaged, or of Python objects") from None
-    if not isinstance(array, np.ndarray):
-        raise FileFormatError(f"{path}: holds several arrays; give each by its own file: --input name=x.npy")
-    if array.dtype.kind not in "biufc":
-        raise FileFormatError(
-            f"{path}: expected an array of numbers or bool, received dtype {array.dtype.str!r}; convert it first"
-        )
-    return name, array
-
-
-def _arguments(compiled: Compiled, given: Sequence[tuple[str, np.ndarray]]) -> Sequence[Any]:
-    """The arguments of a call: the arrays in the structure of the model's inputs."""
-    import jax
-
-    from .ir.errors import GuardError
-
-    try:
-        graph = compiled.graph.main
-    except GuardError:  # traced for each size anew: before the first call no graph says the order, nor need it for one
-        if len(given) != 1:
-            raise
-        return [given[0][1]]
-    arrays = _in_order(graph.input_names, given)
-    return arrays if graph.in_structure is None else jax.tree.map(lambda i: arrays[i], graph.in_structure)
-
-
-def _in_order(names: Sequence[str], given: Sequence[tuple[str, np.ndarray]]) -> list[np.ndarray]:
-    """The arrays in the order of the inputs: named ones where their name is, the rest in the places left."""
-    from .ir.errors import ArgumentError
-
-    known = [name or f"input {i}" for i, name in enumerate(names)]
-    placed: dict[str, np.ndarray] = {}
-    for name, array in given:
-        if name and name not in known:
-            raise ArgumentError(f"the model has no input {name!r}; it has {', '.join(known)}")
-        if name in placed:
-            raise ArgumentError(f"input {name!r} is given twice")
-        if name:
-            placed[name] = array
-    free = [name for name in known if name not in placed]
-    rest = [array for name, array in given if not name]
-    if len(free) != len(rest):
-        raise ArgumentError(
-            f"the model has {len(known)} input{'' if len(known) == 1 else 's'} ({', '.join(known)}); received "
-            f"{len(given)}. Give one --input for each"
-        )
-    placed |= dict(zip(free, rest, strict=True))
-    return [placed[name] for name in known]
-
-
-def _placed(subject: Any, given: Sequence[tuple[str, np.ndarray]], static: Mapping[str, Any]) -> Sequence[np.ndarray]:
-    """The arrays in the order of the model's inputs; only where some are named need it be traced to know that."""
-    arrays = [array for _, array in given]
-    if not any(name for name, _ in given):
-        return tuple(arrays)
-    from .frontend.export.subject import module_of, resolve
-
-    known = resolve(subject)
-    module = module_of(known, tuple(arrays) if inspect.isfunction(known) else None, static)
-    return tuple(_in_order(module.main.input_names, given))
-
-
-def _check_output(path: str) -> None:
-    """Say at once, and not after the run, that a file cannot be written."""
-    from .ir.errors import ArgumentError
-
-    target = Path(path)
-    if target.suffix not in (".npy", ".npz"):
-        raise ArgumentError(f"{path}: the output is written as .npy, or .npz for several outputs")
-    if target.is_dir():
-        raise IsADirectoryError(21, "is a folder; name a file", path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(2, f"cannot be written, there is no folder {target.parent}", path)
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(13, f"cannot be written, the folder {target.parent} is read-only", path)
-
-
-def _write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write beside and rename, so that there is never half a file."""
-    import numpy as np
-
-    from .ir.errors import ArgumentError
-
-    target = Path(path)
-    if target.suffix == ".npy" and len(arrays) > 1:
-        raise ArgumentError(f"{path}: the model has {len(arrays)} outputs ({', '.join(arrays)}); name a .npz file")
-    plain = {name: _writable(array) for name, array in arrays.items()}
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            if target.suffix == ".npy":
-                np.save(file, next(iter(plain.values())), allow_pickle=False)
-            else:
-                np.savez(file, **plain)  # type: ignore[arg-type]
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _writable(array: np.ndarray) -> np.ndarray:
-    """NumPy's file format has no name for ml_dtypes' types: float32 and int8 hold all their values."""
-    if array.dtype.isbuiltin == 1:
-        return array
-    from .ir.types import is_float
-
-    return array.astype("float32" if is_float(array.dtype) else "int8")
-
-
-def _size(path: Path) -> str:
-    """The size of a file, or of all files in a folder, for people."""
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    size = sum(p.stat().st_size for p in files)
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _type(array: np.ndarray) -> str:
-    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
